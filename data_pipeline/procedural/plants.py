@@ -1,0 +1,156 @@
+"""Plants that stand: flowers, shrubs and boughs with branching stems, grass. The root is still, the tip goes furthest."""
+
+import colorsys
+
+import numpy as np
+
+from data_pipeline.procedural.canvas import Canvas, Color
+from data_pipeline.procedural.field import Motion, beam, carried, together
+from data_pipeline.procedural.foliage import Leaf, blossom, leaf
+from data_pipeline.procedural.stage import Stage, hsv, stiffness
+
+
+def heading(angle: float) -> np.ndarray:
+    """Unit vector at an angle from upwards, clockwise."""
+    return np.array([np.sin(angle), -np.cos(angle)])
+
+
+def arc(root: np.ndarray, tip: np.ndarray, bow: float, n: int = 12) -> np.ndarray:
+    """Points [n, 2] from root to tip, bowed sideways by a share of the length."""
+    s = np.linspace(0, 1, n)[:, None]
+    along = tip - root
+    return root + s * along + 4 * bow * s * (1 - s) * np.array([-along[1], along[0]])
+
+
+def bending(stage: Stage, root: np.ndarray, tip: np.ndarray, thickness: float, load: float = 1.0) -> Motion:
+    """The wind's work on a stem clamped at its root: two modes, the second six times as fast and much smaller."""
+    natural, reach = stiffness(float(np.hypot(*(tip - root))), thickness, load)
+    damping = stage.rng.uniform(0.10, 0.2)
+    axis = (tip - root) / np.hypot(*(tip - root))
+    exposure = 0.45 + 0.55 * abs(axis[1])  # the wind blows along the picture: level stems feel its eddies only
+    side = -axis[1] if abs(axis[1]) > 0.3 else stage.rng.choice([-1.0, 1.0])  # sign of the force across the axis
+    sway = [stage.wind.sway(stage.rng, (root + tip)[0] / 2, natural * ratio, damping) for ratio in (1.0, 3.5)]
+    return beam(root, tip, np.sign(side) * exposure * reach * sway[0], 0.12 * exposure * reach * sway[1])
+
+
+def flower(stage: Stage, root: np.ndarray, tip: np.ndarray, thickness: float, kind: str, size: float, color: Color,
+           green: Color, blur: float = 0.0) -> None:  # fmt: skip
+    """One stem with leaves and a head of radius `size`."""
+    stage.kinds.add("plant")
+    rng = stage.rng
+    spine = arc(root, tip, rng.uniform(-0.06, 0.06))
+    canvas = stage.canvas(spine, 0.1 + size)
+    length = np.hypot(*(tip - root))
+    lean = np.arctan2(*((tip - root) * (1, -1)))
+    shape = Leaf(length * rng.uniform(0.22, 0.32), rng.uniform(0.16, 0.34))
+    canvas.stroke(spine, np.linspace(1.15, 0.7, len(spine)) * thickness, stage.light.on(green, 0.5))
+    canvas.stroke(spine - [thickness * 0.2, 0], thickness * 0.35, stage.light.on(green, 0.95))
+    for i, s in enumerate(np.linspace(0.2, 0.7, rng.integers(3, 6))):
+        side = 1 if i % 2 else -1
+        at = spine[round(s * (len(spine) - 1))]
+        leaf(canvas, rng, stage.light, at, lean + side * rng.uniform(0.5, 1.0), shape.scaled(1.1 - 0.5 * s), green)
+    blossom(canvas, rng, stage.light, spine, kind, size, color)
+    stage.add(canvas, bending(stage, root, tip, thickness, 1 + 8 * size), blur=blur)
+
+
+def shrub(stage: Stage, root: np.ndarray, tip: np.ndarray, thickness: float, leaves: Leaf, green: Color, bark: Color,
+          branches: int = 8, spread: float = 0.9, blur: float = 0.0) -> None:  # fmt: skip
+    """A stem (or bough, where it comes in from the side) that carries leafy branches, which carry twigs."""
+    stage.kinds.add("plant")
+    rng = stage.rng
+    spine = arc(root, tip, rng.uniform(-0.08, 0.08))
+    length = np.hypot(*(tip - root))
+    lean = np.arctan2(*((tip - root) * (1, -1)))
+    stem = bending(stage, root, tip, thickness)
+    parts = []
+    for i, s in enumerate(np.linspace(0.25, 1.0, branches)):
+        side = (1 if i % 2 else -1) * rng.choice([1, 1, 1, -1])
+        angle = lean + side * spread * rng.uniform(0.6, 1.15) * (1.15 - 0.6 * s)
+        joint = spine[round(s * (len(spine) - 1))]
+        parts.append((joint, joint + heading(angle) * length * rng.uniform(0.38, 0.58) * (1.2 - 0.45 * s), s))
+    order = rng.permutation(branches)
+    for rank, i in enumerate(order[: branches // 2]):
+        _branch(stage, *parts[i], stem, thickness, leaves, green, bark, 0.25 + 0.2 * rank / branches, blur)
+    canvas = stage.canvas(spine, 0.02)
+    taper = np.linspace(1.1, 0.4, len(spine)) * thickness
+    canvas.stroke(spine, taper, stage.light.on(bark, 0.3))
+    canvas.stroke(spine - taper[:, None] * [0.18, 0.1], taper * 0.5, stage.light.on(bark, 0.8))
+    stage.add(canvas, stem, blur=blur)
+    for rank, i in enumerate(order[branches // 2 :]):
+        _branch(stage, *parts[i], stem, thickness, leaves, green, bark, 0.5 + 0.5 * rank / branches, blur)
+
+
+def _branch(stage: Stage, joint: np.ndarray, tip: np.ndarray, height: float, stem: Motion, stem_thickness: float,
+            leaves: Leaf, green: Color, bark: Color, level: float, blur: float) -> None:  # fmt: skip
+    rng = stage.rng
+    length = np.hypot(*(tip - joint))
+    lean = np.arctan2(*((tip - joint) * (1, -1)))
+    thickness = stem_thickness * (0.5 - 0.2 * height)
+    spine = arc(joint, tip, rng.uniform(-0.1, 0.1))
+    canvas = stage.canvas(spine, length * 0.35 + leaves.length)
+    canvas.stroke(spine, np.linspace(1.0, 0.4, len(spine)) * thickness, stage.light.on(bark, 0.2 + 0.4 * level))
+    sprigs = [(spine[round(s * 11)], lean, 0.0) for s in np.linspace(0.35, 1, 4)]
+    for i, s in enumerate(np.linspace(0.3, 0.95, 5)):
+        at, angle = spine[round(s * 11)], lean + (1 if i % 2 else -1) * rng.uniform(0.5, 0.9)
+        twig = arc(at, at + heading(angle) * length * 0.36 * (1.25 - 0.6 * s), rng.uniform(-0.1, 0.1))
+        canvas.stroke(twig, thickness * 0.4, stage.light.on(bark, 0.2 + 0.4 * level))
+        sprigs += [(twig[round(r * 11)], angle, r) for r in (0.35, 0.7, 1.0)]
+    for dark in (0.65, 1.0):
+        for at, angle, _ in sprigs:
+            for side in (-1, 1):
+                turned = angle + side * rng.uniform(0.3, 1.1)
+                shade = (level + rng.uniform(-0.15, 0.25)) * dark
+                leaf(canvas, rng, stage.light, at, turned, leaves.scaled(rng.uniform(0.75, 1.15)), green, shade)
+    motion = together(carried(stem, joint), bending(stage, joint, tip, thickness, load=1.3))
+    stage.add(canvas, motion, blur=blur)
+
+
+def grass(stage: Stage, ground: float, height: float, green: Color, density: float = 1.0, ears: Color | None = None,
+          slimness: float = 1.0, blur: float = 0.0) -> None:  # fmt: skip
+    """A row of blades (or, with `ears`, of corn) across the picture, rooted at y = ground; gusts run along it."""
+    stage.kinds.add("grass")
+    rng = stage.rng
+    low = ground + 0.02
+    canvas = Canvas((-0.06, ground - 1.2 * height - 0.02, 1.06, low), stage.width)
+    count = round(density * 70 / slimness)
+    for x, level in zip(rng.permutation(np.linspace(-0.05, 1.05, count)), np.linspace(0, 1, count), strict=True):
+        tall = height * rng.uniform(0.55, 1.15) * (0.75 + 0.25 * level)
+        root = np.array([x + rng.normal(0, 0.006), low])
+        lean = rng.normal(0.06 * stage.wind.direction, 0.16)
+        blade = arc(root, root + heading(lean) * tall, rng.normal(0, 0.05))
+        color = stage.light.on(hsv(*_jitter(rng, green)), 0.15 + 0.75 * level * rng.uniform(0.7, 1.2))
+        width = 0.012 * slimness * rng.uniform(0.7, 1.2) * (height / 0.25) ** 0.4
+        canvas.stroke(blade, width * np.linspace(1, 0.12, len(blade)) ** 0.7, color)
+        if ears:
+            _ear(canvas, rng, stage.light.on(ears, 0.35 + 0.65 * level), blade, lean, tall)
+    stage.add(canvas, _waving(stage, low, height, 0.012 * slimness), nodes=(12, 4), blur=blur)
+
+
+def _jitter(rng: np.random.Generator, color: Color) -> tuple[float, float, float]:
+    hue, saturation, value = colorsys.rgb_to_hsv(*color)
+    return hue + rng.normal(0, 0.018), saturation * rng.uniform(0.85, 1.1), value * rng.uniform(0.85, 1.15)
+
+
+def _ear(canvas: Canvas, rng: np.random.Generator, color: Color, blade: np.ndarray, lean: float, tall: float) -> None:
+    length = min(0.07, 0.22 * tall)
+    for s in np.linspace(0, 1, 7):
+        at = blade[-1] + heading(lean + 0.3 * s) * length * (s - 0.4)
+        tint = tuple(channel * rng.uniform(0.85, 1.1) for channel in color)
+        for side in (-1, 1):
+            canvas.disc(at + heading(lean + side * 1.2) * length * 0.09, (length * 0.09, length * 0.13), tint)
+    for side in (-0.25, 0.1, 0.4):
+        canvas.stroke(arc(blade[-1], blade[-1] + heading(lean + side) * length * 1.1, 0.05), length * 0.03, color)
+
+
+def _waving(stage: Stage, ground: float, height: float, thickness: float) -> Motion:
+    natural, reach = stiffness(height, thickness)
+    damping = stage.rng.uniform(0.15, 0.25)
+    seed = stage.rng.integers(2**32)
+
+    def motion(points: np.ndarray) -> np.ndarray:
+        sway = stage.wind.sway(np.random.default_rng(seed), points[:, 0], natural, damping).T
+        s = (ground - points[:, 1]) / height
+        across = reach * sway * (s**2 * (3 - s) / 2)
+        return np.stack([across, across**2 / (2 * height)], -1)
+
+    return motion

@@ -1,0 +1,59 @@
+"""Turbulent wind and what it does to a damped oscillator, both as sums of sinusoids, so that neither has a beginning."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+LOWEST, HIGHEST = 0.1, 4.0  # Hz
+LINES = 96
+
+
+@dataclass(frozen=True)
+class Wind:
+    """Frozen turbulence carried across the picture: gusts of unit variance with a spectrum about 1/f.
+
+    The force at x (in picture widths) and time t (s) is the one at 0 at t - x / speed. Fast gusts are small and lose
+    their coherence: a share 1 - exp(-f / coherence) of the power at f belongs to each place alone.
+    """
+
+    times: np.ndarray  # [t], s
+    frequencies: np.ndarray  # [n], Hz, jittered, so that the sum has no period
+    amplitudes: np.ndarray  # [n], of unit total variance
+    phases: np.ndarray  # [n]
+    direction: float  # +1 to the right, -1 to the left
+    speed: float  # picture widths a second, signed
+    strength: float  # near 1
+    coherence: float  # Hz
+
+    @classmethod
+    def blowing(cls, rng: np.random.Generator, times: np.ndarray) -> "Wind":
+        edges = np.geomspace(LOWEST, HIGHEST, LINES + 1)
+        frequencies = rng.uniform(edges[:-1], edges[1:])
+        amplitudes = (1 + (frequencies / 0.7) ** 2) ** (-1 / 3)  # 1/f below, -5/3 and steeper above
+        amplitudes *= np.sqrt(2 / np.sum(amplitudes**2))
+        direction = rng.choice([-1.0, 1.0])
+        return cls(
+            times,
+            frequencies,
+            amplitudes,
+            rng.uniform(0, 2 * np.pi, LINES),
+            direction,
+            direction * rng.uniform(0.5, 1.1),
+            rng.uniform(0.8, 1.25),
+            rng.uniform(0.6, 1.2),
+        )
+
+    def sway(self, rng: np.random.Generator, x: float | np.ndarray, natural: float, damping: float) -> np.ndarray:
+        """Deflection [*x, t] of oscillators at x, with natural frequency (Hz) and damping ratio, unit static compliance.
+
+        The steady state of q'' + 2 d w q' + w^2 q = w^2 force: each line of the wind times the complex response
+        w^2 / (w^2 - f^2 + 2 i d w f). Never at rest, and not in step with the clip.
+        """
+        f, shared = self.frequencies, np.exp(-self.frequencies / self.coherence)
+        response = natural**2 / (natural**2 - f**2 + 2j * damping * natural * f)
+        x = np.asarray(x, np.float64)[..., None]
+        own = np.exp(1j * rng.uniform(0, 2 * np.pi, LINES))
+        carried = np.exp(1j * (self.phases - 2 * np.pi * f * x / self.speed))
+        lines = self.amplitudes * response * carried * (np.sqrt(shared) + np.sqrt(1 - shared) * own)
+        turning = np.exp(2j * np.pi * f[:, None] * self.times)
+        return self.direction * self.strength * (lines @ turning).real

@@ -1,0 +1,104 @@
+"""From noise to latents: DDIM (Song et al. 2021) and DPM-Solver++ 2M (Lu et al. 2022)."""
+
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Key
+
+from gid_jax.diffusion.guidance import Denoise
+from gid_jax.diffusion.schedule import Schedule
+
+
+def timesteps(schedule: Schedule, num_steps: int, method: Literal["ddim", "dpmpp_2m"] = "ddim") -> np.ndarray:
+    """Steps visited, from noise to picture: int32 [num_steps].
+
+    DDIM starts each of `num_steps` equal blocks ("leading", one step later, as latent diffusion does); the solver
+    spaces them linearly from the last step to the first.
+    """
+    total = schedule.num_steps
+    if not 1 <= num_steps <= total:
+        raise ValueError(f"num_steps is between 1 and {total}, not {num_steps}")
+    if method == "ddim":
+        steps = np.arange(num_steps) * (total // num_steps) + (1 if num_steps < total else 0)
+    else:
+        steps = np.rint(np.linspace(0, total - 1, num_steps + 1))[1:]
+    return steps[::-1].astype(np.int32)
+
+
+def sample(
+    denoise: Denoise,
+    noise: Float[Array, "*z"],
+    schedule: Schedule,
+    num_steps: int = 250,
+    method: Literal["ddim", "dpmpp_2m"] = "ddim",
+    eta: float = 0.0,
+    key: Key[Array, ""] | None = None,
+    clip: float | None = None,
+) -> Float[Array, "*z"]:
+    """Latents z_0 from `noise` (standard normal, the latents' shape). One `lax.scan`, so it compiles once.
+
+    `denoise(z, t)` predicts eps at the step t, an int32 scalar. `eta` > 0 adds DDIM's noise and needs a `key`. `clip`
+    bounds |z_0| at every step. Raises ValueError for an unknown method or a missing key.
+    """
+    if method == "ddim":
+        return _ddim(denoise, noise, schedule, num_steps, eta, key, clip)
+    if method == "dpmpp_2m":
+        return _dpm_solver(denoise, noise, schedule, num_steps, clip)
+    raise ValueError(f"method is 'ddim' or 'dpmpp_2m', not {method!r}")
+
+
+def _ddim(denoise, noise, schedule, num_steps, eta, key, clip):
+    if eta > 0 and key is None:
+        raise ValueError("DDIM with eta > 0 needs a key")
+    steps = timesteps(schedule, num_steps)
+    abar = schedule.alphas_cumprod[steps]
+    # As in diffusers: a step that would end before the schedule begins ends at the clean latents.
+    previous = steps - schedule.num_steps // num_steps
+    abar_previous = np.where(previous >= 0, schedule.alphas_cumprod[np.maximum(previous, 0)], 1.0)
+    sigma = eta * np.sqrt((1 - abar_previous) / (1 - abar) * (1 - abar / abar_previous))
+    towards = np.sqrt(np.maximum(1 - abar_previous - sigma**2, 0))
+    table = np.stack([np.sqrt(abar), np.sqrt(1 - abar), np.sqrt(abar_previous), towards, sigma], axis=1)
+
+    def step(z, inputs):
+        t, (a, s, a_previous, direction, jitter), index = inputs
+        eps = denoise(z, t)
+        clean = _bounded((z - s * eps) / a, clip)
+        if clip is not None:
+            eps = (z - a * clean) / s
+        z = a_previous * clean + direction * eps
+        if eta > 0:
+            z = z + jitter * jax.random.normal(jax.random.fold_in(key, index), z.shape, z.dtype)
+        return z, None
+
+    table = jnp.asarray(table, jnp.float32)
+    indices = jnp.arange(num_steps, dtype=jnp.int32)
+    return jax.lax.scan(step, noise, (jnp.asarray(steps), tuple(table.T), indices))[0]
+
+
+def _dpm_solver(denoise, noise, schedule, num_steps, clip):
+    steps = timesteps(schedule, num_steps, "dpmpp_2m")
+    alpha = np.append(np.sqrt(schedule.alphas_cumprod[steps]), 1.0)
+    sigma = np.append(np.sqrt(1 - schedule.alphas_cumprod[steps]), 0.0)
+    with np.errstate(divide="ignore"):
+        log_snr = np.log(alpha) - np.log(sigma)
+    gap = np.diff(log_snr)  # the last is infinite: the step onto the clean latents
+    # Second order by the slope of the last two predictions; first order at both ends.
+    slope = np.zeros(num_steps)
+    slope[1:-1] = gap[1:-1] / (2 * gap[:-2])
+    table = np.stack([alpha[:-1], sigma[:-1], sigma[1:] / sigma[:-1], -alpha[1:] * np.expm1(-gap), slope], axis=1)
+
+    def step(carry, inputs):
+        z, last = carry
+        t, (a, s, shrink, gain, second) = inputs
+        clean = _bounded((z - s * denoise(z, t)) / a, clip)
+        z = shrink * z + gain * (clean + second * (clean - last))
+        return (z, clean), None
+
+    table = jnp.asarray(table, jnp.float32)
+    return jax.lax.scan(step, (noise, jnp.zeros_like(noise)), (jnp.asarray(steps), tuple(table.T)))[0][0]
+
+
+def _bounded(clean, clip):
+    return clean if clip is None else jnp.clip(clean, -clip, clip)

@@ -1,0 +1,245 @@
+"""What the networks are made of. Channel last, kernels HWIO, float32 parameters, `dtype` arithmetic.
+
+Names and arithmetic of the blocks follow diffusers (`ResnetBlock2D`, `Attention`, `Downsample2D`, `Upsample2D`), so
+that public weights convert by renaming. Normalisation and softmax are float32 whatever `dtype` is.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn.initializers import Initializer, normal, variance_scaling, zeros
+
+uniform_fan_in = variance_scaling(1 / 3, "fan_in", "uniform")
+DType = Any
+
+
+def per_channel(vector: jax.Array, like: jax.Array) -> jax.Array:
+    """[c] as [1, ..., 1, c] in the dtype of `like`."""
+    return vector.astype(like.dtype).reshape((1,) * (like.ndim - 1) + (-1,))
+
+
+def per_sample(vector: jax.Array) -> jax.Array:
+    """[b, c] as [b, 1, 1, c]."""
+    return vector[:, None, None, :]
+
+
+def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
+    """Convolution of [b, h, w, i] with [n, n, i, o], `padding` zeros before and after, along both axes."""
+    return jax.lax.conv_general_dilated(
+        x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
+    )
+
+
+class Linear(nnx.Module):
+    def __init__(
+        self, inputs: int, outputs: int, *, init: Initializer = uniform_fan_in, dtype: DType, rngs: nnx.Rngs
+    ):
+        self.dtype = dtype
+        self.kernel = nnx.Param(init(rngs.params(), (inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+        return y + per_channel(self.bias[...], y)
+
+
+class Conv(nnx.Module):
+    """`size` x `size` convolution; by default padded so that stride 1 keeps the size and stride 2 rounds up."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        size: int = 3,
+        stride: int = 1,
+        *,
+        padding: tuple[int, int] | None = None,
+        bias: bool = True,
+        init: Initializer = uniform_fan_in,
+        dtype: DType,
+        rngs: nnx.Rngs,
+    ):
+        self.dtype, self.stride = dtype, stride
+        self.padding = (size // 2, size // 2) if padding is None else padding
+        self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, outputs), jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32)) if bias else None
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        y = convolve(x.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride, self.padding)
+        return y if self.bias is None else y + per_channel(self.bias[...], y)
+
+
+class GroupNorm(nnx.Module):
+    """Group normalisation of [b, h, w, c] with float32 statistics. Raises ValueError if groups do not divide c."""
+
+    def __init__(self, channels: int, groups: int, *, epsilon: float, dtype: DType):
+        if channels % groups:
+            raise ValueError(f"{groups} groups do not divide {channels} channels")
+        self.groups, self.epsilon, self.dtype = groups, epsilon, dtype
+        self.scale = nnx.Param(jnp.ones(channels, jnp.float32))
+        self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        batch, height, width, channels = x.shape
+        x = x.astype(jnp.float32)
+        moments = jnp.stack([jnp.mean(x, axis=(1, 2)), jnp.mean(jnp.square(x), axis=(1, 2))])
+        moments = jnp.mean(moments.reshape(2, batch, self.groups, -1), axis=-1, keepdims=True)
+        mean, square = jnp.broadcast_to(moments, (2, batch, self.groups, channels // self.groups)).reshape(2, batch, -1)
+        scale = jax.lax.rsqrt(jnp.maximum(square - mean**2, 0) + self.epsilon) * self.scale[...][None]
+        return (x * per_sample(scale) + per_sample(self.bias[...][None] - mean * scale)).astype(self.dtype)
+
+
+class ResBlock(nnx.Module):
+    """x + conv(silu(norm(conv(silu(norm(x))) + time))), with a 1 x 1 shortcut where the width changes."""
+
+    def __init__(
+        self,
+        inputs: int,
+        outputs: int,
+        *,
+        time_channels: int | None = None,
+        norm_groups: int,
+        epsilon: float,
+        dtype: DType,
+        rngs: nnx.Rngs,
+    ):
+        self.norm1 = GroupNorm(inputs, norm_groups, epsilon=epsilon, dtype=dtype)
+        self.conv1 = Conv(inputs, outputs, dtype=dtype, rngs=rngs)
+        self.time_emb_proj = Linear(time_channels, outputs, dtype=dtype, rngs=rngs) if time_channels else None
+        self.norm2 = GroupNorm(outputs, norm_groups, epsilon=epsilon, dtype=dtype)
+        self.conv2 = Conv(outputs, outputs, init=zeros, dtype=dtype, rngs=rngs)
+        self.conv_shortcut = Conv(inputs, outputs, 1, dtype=dtype, rngs=rngs) if inputs != outputs else None
+
+    def __call__(self, x: jax.Array, embedding: jax.Array | None = None) -> jax.Array:
+        """[b, h, w, inputs] and the embedding [b, time_channels] -> [b, h, w, outputs]."""
+        h = self.conv1(nnx.silu(self.norm1(x)))
+        if self.time_emb_proj is not None:
+            h += per_sample(self.time_emb_proj(nnx.silu(embedding)))
+        h = self.conv2(nnx.silu(self.norm2(h)))
+        return h + (x if self.conv_shortcut is None else self.conv_shortcut(x)).astype(h.dtype)
+
+
+def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
+    """Softmax attention over axis -3 of [..., tokens, heads, channels], scaled by 1 / sqrt(channels)."""
+    scores = jnp.einsum("...qhc,...khc->...hqk", query, key, preferred_element_type=jnp.float32)
+    weights = jax.nn.softmax(scores * query.shape[-1] ** -0.5, axis=-1).astype(value.dtype)
+    return jnp.einsum("...hqk,...khc->...qhc", weights, value)
+
+
+class Attention(nnx.Module):
+    """Residual self-attention of [..., tokens, channels]; tokens are normalised by the caller."""
+
+    def __init__(self, channels: int, head_channels: int, *, dtype: DType, rngs: nnx.Rngs):
+        if channels % head_channels:
+            raise ValueError(f"heads of {head_channels} channels do not divide {channels} channels")
+        self.head_channels = head_channels
+        self.to_q = Linear(channels, channels, dtype=dtype, rngs=rngs)
+        self.to_k = Linear(channels, channels, dtype=dtype, rngs=rngs)
+        self.to_v = Linear(channels, channels, dtype=dtype, rngs=rngs)
+        self.to_out = Linear(channels, channels, init=zeros, dtype=dtype, rngs=rngs)
+
+    def __call__(self, tokens: jax.Array) -> jax.Array:
+        query, key, value = (
+            project(tokens).reshape(*tokens.shape[:-1], -1, self.head_channels)
+            for project in (self.to_q, self.to_k, self.to_v)
+        )
+        return self.to_out(attend(query, key, value).reshape(tokens.shape))
+
+
+class SpatialAttention(nnx.Module):
+    """x + attention over all positions of a picture [b, h, w, c]."""
+
+    def __init__(
+        self, channels: int, head_channels: int, *, norm_groups: int, epsilon: float, dtype: DType, rngs: nnx.Rngs
+    ):
+        self.group_norm = GroupNorm(channels, norm_groups, epsilon=epsilon, dtype=dtype)
+        self.attention = Attention(channels, head_channels, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        tokens = self.group_norm(x).reshape(x.shape[0], -1, x.shape[-1])
+        return x + self.attention(tokens).reshape(x.shape)
+
+
+class FrequencyAttention(nnx.Module):
+    """x + attention over the K slices of a volume at every position (PAPER.md, frequency-coordinated denoising).
+
+    The output projection starts at zero: a new layer changes nothing until it is trained.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        head_channels: int,
+        num_frequencies: int,
+        *,
+        norm_groups: int,
+        epsilon: float,
+        dtype: DType,
+        rngs: nnx.Rngs,
+    ):
+        self.group_norm = GroupNorm(channels, norm_groups, epsilon=epsilon, dtype=dtype)
+        self.position = nnx.Param(normal(0.5)(rngs.params(), (num_frequencies, channels), jnp.float32))
+        self.attention = Attention(channels, head_channels, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array, frequency: jax.Array, num_slices: int) -> jax.Array:
+        """x [volumes * num_slices, h, w, c], slices of a volume adjacent; frequency int32 [volumes * num_slices]."""
+        slices, height, width, channels = x.shape
+        tokens = self.group_norm(x)
+        tokens += per_sample(jnp.take(self.position[...], frequency, axis=0)).astype(tokens.dtype)
+        tokens = tokens.reshape(slices // num_slices, num_slices, height * width, channels).swapaxes(1, 2)
+        return x + self.attention(tokens).swapaxes(1, 2).reshape(x.shape)
+
+
+class Downsample(nnx.Module):
+    """Convolution of stride 2: `padding` (1, 1) in the U-Net, (0, 1) in the VAE."""
+
+    def __init__(self, channels: int, *, padding: tuple[int, int] = (1, 1), dtype: DType, rngs: nnx.Rngs):
+        self.conv = Conv(channels, channels, stride=2, padding=padding, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.conv(x)
+
+
+class Upsample(nnx.Module):
+    """Nearest-neighbour doubling, cropped to `size` where a size was rounded up on the way down, then a convolution."""
+
+    def __init__(self, channels: int, *, dtype: DType, rngs: nnx.Rngs):
+        self.conv = Conv(channels, channels, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array, size: tuple[int, int] | None = None) -> jax.Array:
+        x = double(x)
+        return self.conv(x if size is None else x[:, : size[0], : size[1]])
+
+
+def double(x: jax.Array) -> jax.Array:
+    """[b, h, w, c] -> [b, 2 h, 2 w, c] by repetition."""
+    batch, height, width, channels = x.shape
+    x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
+    return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def sinusoids(position: jax.Array, channels: int) -> jax.Array:
+    """[n] -> [n, channels]: cosines, then sines, of wavelengths 2 pi ... 20,000 pi (latent diffusion's order)."""
+    half = channels // 2
+    rates = jnp.exp(-jnp.log(10000.0) / half * jnp.arange(half, dtype=jnp.float32))
+    phase = position.astype(jnp.float32)[:, None] * rates[None]
+    return jnp.concatenate([jnp.cos(phase), jnp.sin(phase)], axis=-1)
+
+
+class EmbeddingMLP(nnx.Module):
+    """linear_2(silu(linear_1(x)))."""
+
+    def __init__(self, inputs: int, outputs: int, *, zero: bool = False, dtype: DType, rngs: nnx.Rngs):
+        self.linear_1 = Linear(inputs, outputs, dtype=dtype, rngs=rngs)
+        self.linear_2 = Linear(outputs, outputs, init=zeros if zero else uniform_fan_in, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array) -> jax.Array:
+        return self.linear_2(nnx.silu(self.linear_1(x)))
+
+
+def rematerialise(module: nnx.Module, *args: jax.Array | None, **static: Any) -> jax.Array:
+    """`module(*args, **static)`, keeping only `args` for the backward pass, where the rest is computed again."""
+    graph, state = nnx.split(module)
+    return jax.checkpoint(lambda state, *args: nnx.merge(graph, state)(*args, **static))(state, *args)

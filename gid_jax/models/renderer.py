@@ -1,0 +1,148 @@
+"""The image-based renderer: features of the still picture are splatted along the motion and decoded.
+
+PAPER.md, renderer: a ResNet-34 pyramid of I0; motion and weight W at every level; softmax splatting; a decoder of
+modulated convolutions (co-modulated: a fixed latent and the picture's global features set the style) from coarse to fine.
+The style depends on I0 alone and nothing is random, so that frames of one picture do not flicker.
+"""
+
+from collections.abc import Sequence
+
+import jax
+import jax.numpy as jnp
+from flax import nnx
+from jax.nn.initializers import normal, zeros
+
+from gid_jax.models import layers
+from gid_jax.models.resnet import FeaturePyramid
+from gid_jax.render.pyramid import halve, motion_pyramid, weight_pyramid
+from gid_jax.render.splatting import splat
+
+IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+EPSILON = 1e-8
+
+
+class ModulatedConv(nnx.Module):
+    """3 x 3 convolution whose input channels are scaled by the style and whose outputs are normalised for it.
+
+    StyleGAN 2's weight demodulation, written as a scale before and after one convolution for the whole batch.
+    """
+
+    def __init__(self, inputs: int, outputs: int, style_channels: int, *, dtype: layers.DType, rngs: nnx.Rngs):
+        self.style = layers.Linear(style_channels, inputs, dtype=jnp.float32, rngs=rngs)
+        self.conv = layers.Conv(inputs, outputs, bias=False, dtype=dtype, rngs=rngs)
+        self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
+
+    def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
+        """[b, h, w, inputs] and style [b, style_channels] -> leaky ReLU of [b, h, w, outputs]."""
+        scale = 1 + self.style(style)
+        power = jnp.sum(jnp.square(self.conv.kernel[...]), axis=(0, 1))
+        demodulation = jax.lax.rsqrt(jnp.square(scale) @ power + EPSILON)
+        y = self.conv(x * layers.per_sample(scale).astype(x.dtype))
+        y = y * layers.per_sample(demodulation).astype(y.dtype) + layers.per_channel(self.bias[...], y)
+        return nnx.leaky_relu(y, 0.2) * 2**0.5
+
+
+class DecoderLevel(nnx.Module):
+    """Two modulated convolutions over what comes from below, the warped features and their holes."""
+
+    def __init__(self, inputs: int, outputs: int, style_channels: int, *, dtype: layers.DType, rngs: nnx.Rngs):
+        self.first = ModulatedConv(inputs, outputs, style_channels, dtype=dtype, rngs=rngs)
+        self.second = ModulatedConv(outputs, outputs, style_channels, dtype=dtype, rngs=rngs)
+
+    def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
+        return self.second(self.first(x, style), style)
+
+
+class Renderer(nnx.Module):
+    """Frame t from frame 0 and the motion between them.
+
+    `width` is the ResNet's (64 in ResNet-34), `decoder_channels` the decoder's widths, finest first, one for each of the
+    1 to 6 levels. Pictures of any size are reflect-padded to multiples of 2^(levels - 1) and cropped back.
+    """
+
+    def __init__(
+        self,
+        *,
+        width: int = 64,
+        decoder_channels: Sequence[int] = (32, 64, 128, 256, 512, 512),
+        style_channels: int = 512,
+        dtype: layers.DType = jnp.float32,
+        remat: bool = False,
+        rngs: nnx.Rngs,
+    ):
+        self.levels, self.remat, self.dtype = len(decoder_channels), remat, dtype
+        self.pyramid = FeaturePyramid(width=width, levels=self.levels, dtype=dtype, rngs=rngs)
+        features = self.pyramid.widths
+        self.latent = nnx.Param(normal(1.0)(rngs.params(), (style_channels,), jnp.float32))
+        self.style = layers.EmbeddingMLP(
+            style_channels + features[-1], style_channels, dtype=jnp.float32, rngs=rngs
+        )
+        decoder, below = [], 0
+        for level in reversed(range(self.levels)):
+            inputs = below + features[level] + 1 + (3 if level == 0 else 0)
+            below = decoder_channels[level]
+            decoder.append(DecoderLevel(inputs, below, style_channels, dtype=dtype, rngs=rngs))
+        self.decoder = nnx.List(decoder)
+        self.conv_out = layers.Conv(below, 3, init=zeros, dtype=dtype, rngs=rngs)
+
+    def encode(self, image: jax.Array) -> list[jax.Array]:
+        """Pictures [b, h, w, 3] in [0, 1] -> features of the padded picture, finest first: once for all frames."""
+        mean, std = jnp.asarray(IMAGE_MEAN), jnp.asarray(IMAGE_STD)
+        image = self._pad(image)
+        return self.pyramid((image - layers.per_channel(mean, image)) / layers.per_channel(std, image))
+
+    def render(self, pyramid: list[jax.Array], image: jax.Array, motion: jax.Array, weight: jax.Array) -> jax.Array:
+        """Frame t, float32 [b, h, w, 3], about [0, 1] (not clipped).
+
+        `pyramid` is `encode(image)`; `motion` [b, h, w, 2] is F_t in pixels; `weight` [b, h, w] is W, the mean motion
+        magnitude over the clip in pixels.
+        """
+        height, width = image.shape[1:3]
+        image, motion, weight = self._pad(image), self._pad(motion), self._pad(weight[..., None])[..., 0]
+        motions, weights = motion_pyramid(motion, self.levels), weight_pyramid(weight, self.levels)
+        style = self._style(pyramid[-1])
+        below: list[jax.Array] = []
+        for level, decode in zip(reversed(range(self.levels)), self.decoder, strict=True):
+            features = pyramid[level].astype(jnp.float32)
+            if level == 0:
+                features = jnp.concatenate([features, image.astype(jnp.float32)], axis=-1)
+            warped, holes = splat(features, motions[level], weights[level])
+            if level == 0:
+                picture = fill_holes(warped[..., -3:], holes, self.levels)
+                warped = jnp.concatenate([warped[..., :-3], picture], axis=-1)
+            x = jnp.concatenate([*below, warped.astype(self.dtype), holes.astype(self.dtype)], axis=-1)
+            x = layers.rematerialise(decode, x, style) if self.remat else decode(x, style)
+            below = [layers.double(x)] if level else []
+        return (picture + self.conv_out(x).astype(jnp.float32))[:, :height, :width]
+
+    def __call__(self, image: jax.Array, motion: jax.Array, weight: jax.Array) -> jax.Array:
+        """`render` of the picture's own pyramid."""
+        return self.render(self.encode(image), image, motion, weight)
+
+    def _style(self, features: jax.Array) -> jax.Array:
+        pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
+        latent = jnp.broadcast_to(self.latent[...][None], (pooled.shape[0], self.latent.shape[0]))
+        return nnx.leaky_relu(self.style(jnp.concatenate([latent, pooled], axis=-1)), 0.2)
+
+    def _pad(self, x: jax.Array) -> jax.Array:
+        stride = 2 ** (self.levels - 1)
+        rows, columns = -x.shape[1] % stride, -x.shape[2] % stride
+        return jnp.pad(x, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="reflect") if rows or columns else x
+
+
+def fill_holes(image: jax.Array, holes: jax.Array, levels: int) -> jax.Array:
+    """Puts the mean of the nearest filled blocks, 2, 4, ... 2^(levels - 1) pixels wide, into the holes.
+
+    `image` [b, h, w, c], sizes multiples of 2^(levels - 1); `holes` [b, h, w, 1], 1 = hole. The rest stays as it is.
+    """
+    valid = 1 - holes
+    pyramid = [(image * valid, valid)]
+    for _ in range(levels - 1):
+        pyramid.append((halve(pyramid[-1][0]), halve(pyramid[-1][1])))
+    total, share = (jnp.sum(x, axis=(1, 2), keepdims=True) for x in pyramid[-1])
+    filled = jnp.broadcast_to(total / jnp.maximum(share, EPSILON), pyramid[-1][0].shape)
+    for level in reversed(range(levels)):
+        colour, share = pyramid[level]
+        filled = jnp.where(share > 0, colour / jnp.maximum(share, EPSILON), filled)
+        filled = layers.double(filled) if level else filled
+    return filled

@@ -1,0 +1,1 @@
+"""Motion in the frequency domain: spectra, their normalisation, modal simulation. Pure functions."""

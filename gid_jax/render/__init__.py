@@ -1,0 +1,1 @@
+"""Moving pictures by displacement fields: forward splatting, backward warping, pyramids. Pure functions."""

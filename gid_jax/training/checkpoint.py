@@ -1,0 +1,144 @@
+"""Saving and restoring the training state; the only module that knows Orbax.
+
+A checkpoint has two parts: `model` (average and frozen values, what later stages and inference need) and `training`
+(step, parameters, optimiser). Leaves are stored by path, whole and independent of the mesh.
+"""
+
+import dataclasses
+import json
+from typing import Any
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from etils import epath
+from ml_collections import ConfigDict
+
+from gid_jax.errors import UserError
+from gid_jax.training.state import TrainState, Tree
+
+PARTS = {"model": ("ema", "frozen"), "training": ("step", "params", "opt_state")}
+FOLDER = "checkpoints"
+CONFIG_FILE = "config.json"
+
+
+class Checkpoints:
+    """The checkpoints of one run; the newest `keep` stay."""
+
+    def __init__(self, workdir: str, keep: int):
+        self.directory = epath.Path(workdir) / FOLDER
+        options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
+        self._manager = ocp.CheckpointManager(self.directory, options=options)
+
+    def save(self, state: TrainState, step: int, *, wait: bool = False) -> None:
+        """Writes in the background; a checkpoint has its final name only once it is whole. `wait` returns after that."""
+        parts = {part: ocp.args.StandardSave(_flatten(state, fields)) for part, fields in PARTS.items()}
+        self._manager.save(step, args=ocp.args.Composite(**parts), force=True)
+        if wait:
+            self._manager.wait_until_finished()
+
+    def restore(self, shapes: TrainState, shardings: TrainState, step: int) -> TrainState:
+        """The whole state, placed by `shardings` whatever mesh it was saved on. Raises UserError naming what differs."""
+        wanted = jax.tree.map(
+            lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, shardings
+        )
+        targets = {part: _flatten(wanted, fields) for part, fields in PARTS.items()}
+        metadata = self._manager.item_metadata(step)
+        for part, target in targets.items():
+            _check(target, metadata[part], f"{self.directory / str(step)}")
+        parts = {part: ocp.args.StandardRestore(target) for part, target in targets.items()}
+        restored = self._manager.restore(step, args=ocp.args.Composite(**parts))
+        leaves = {path: leaf for part in PARTS for path, leaf in restored[part].items()}
+        return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_dotted(path)], shapes)
+
+    def close(self) -> None:
+        self._manager.wait_until_finished()
+        self._manager.close()
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """What an earlier stage hands over: its configuration, averaged parameters, frozen values (numpy) and step."""
+
+    config: ConfigDict
+    params: Tree
+    frozen: Tree
+    step: int
+
+
+def newest_step(workdir: str) -> int | None:
+    """Step of the newest whole checkpoint, None when there is none."""
+    directory = epath.Path(workdir) / FOLDER
+    if not directory.exists():
+        return None
+    steps = [int(path.name) for path in directory.iterdir() if path.name.isdecimal() and ocp.utils.is_checkpoint_finalized(path)]
+    return max(steps, default=None)
+
+
+def load_config(workdir: str) -> ConfigDict | None:
+    """The configuration that the run was started with, None when there is none."""
+    path = epath.Path(workdir) / CONFIG_FILE
+    if not path.exists():
+        return None
+    try:
+        return ConfigDict(json.loads(path.read_text()))
+    except ValueError as error:
+        raise UserError(f"{path}: not a readable configuration ({error}); start in an empty workdir") from error
+
+
+def load_stage(workdir: str, expected: tuple[str, ...]) -> Stage:
+    """The newest checkpoint of a finished or running stage. `expected` are the tasks that will do.
+
+    Raises UserError when there is no checkpoint or it belongs to another task.
+    """
+    config, step = load_config(workdir), newest_step(workdir)
+    if config is None or step is None:
+        raise UserError(f"{workdir}: no checkpoint of a {' or '.join(expected)} stage here; train that stage first")
+    if config.task not in expected:
+        raise UserError(f"{workdir}: holds stage {config.task!r}, needed is {' or '.join(map(repr, expected))}")
+    path = epath.Path(workdir) / FOLDER / str(step) / "model"
+    handler = ocp.PyTreeCheckpointer()
+    stored = handler.metadata(path).item_metadata.tree
+    arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
+    tree = _nest(handler.restore(path, restore_args=arguments))
+    return Stage(config, tree["ema"], tree["frozen"], step)
+
+
+def _flatten(state: TrainState, fields: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        _dotted(path): leaf
+        for path, leaf in jax.tree_util.tree_leaves_with_path(state)
+        if _dotted(path).split(".")[0] in fields
+    }
+
+
+def _dotted(path: tuple) -> str:
+    return jax.tree_util.keystr(path, simple=True, separator=".")
+
+
+def _nest(leaves: dict[str, Any]) -> dict:
+    tree: dict = {}
+    for path, leaf in leaves.items():
+        *parents, name = path.split(".")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[name] = leaf
+    return tree
+
+
+def _check(wanted: dict[str, jax.ShapeDtypeStruct], stored: Any, place: str) -> None:
+    found = {path: (tuple(leaf.shape), np.dtype(leaf.dtype)) for path, leaf in stored.items()}
+    needed = {path: (tuple(leaf.shape), np.dtype(leaf.dtype)) for path, leaf in wanted.items()}
+    different = [
+        f"{path} is {_shape(found.get(path))}, needed {_shape(needed.get(path))}"
+        for path in sorted(found.keys() | needed.keys())
+        if found.get(path) != needed.get(path)
+    ]
+    if different:
+        more = f" and {len(different) - 1} more" if len(different) > 1 else ""
+        raise UserError(f"{place}: {different[0]}{more}; use the configuration that it was trained with or another workdir")
+
+
+def _shape(entry: tuple | None) -> str:
+    return "absent" if entry is None else f"{entry[1]}{list(entry[0])}"

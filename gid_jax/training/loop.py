@@ -1,0 +1,161 @@
+"""The one training loop: evaluate, save, next batch, step, log, in this order, for every task."""
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from types import FrameType
+from typing import TYPE_CHECKING
+
+import jax
+import numpy as np
+from jax.experimental import multihost_utils
+from ml_collections import ConfigDict
+
+from gid_jax.errors import UserError
+from gid_jax.progress import progress
+from gid_jax.training import sharding
+from gid_jax.training.batches import Prefetch, to_global
+from gid_jax.training.checkpoint import Checkpoints, newest_step
+from gid_jax.training.records import Records
+from gid_jax.training.state import TrainState
+from gid_jax.training.step import Program, compile_for
+
+if TYPE_CHECKING:
+    from gid_jax.tasks import Task
+
+OpenBatches = Callable[[str, int], Iterator[dict[str, np.ndarray]]]  # (split, start step) -> this process's batches
+
+
+def train(task: "Task", config: ConfigDict, workdir: str, open_batches: OpenBatches, mesh: jax.sharding.Mesh) -> TrainState:
+    """Trains until `config.num_steps`, from the newest whole checkpoint in `workdir` if there is one.
+
+    Returns the last state, which is saved. SIGTERM saves and returns early. Raises UserError when the loss or the
+    gradient stops being finite; the last good checkpoint stays.
+    """
+    sharding.check_batch(task.kind, config.batch_size, config.num_frequencies, mesh)
+    with jax.set_mesh(mesh):
+        program = compile_for(task, config, mesh)
+        checkpoints = Checkpoints(workdir, config.keep_checkpoints)
+        try:
+            state, start = _begin(task, program, checkpoints, workdir, open_batches)
+            return _Run(task, config, workdir, open_batches, program, checkpoints, start).go(state)
+        finally:
+            checkpoints.close()
+
+
+def _begin(
+    task: "Task", program: Program, checkpoints: Checkpoints, workdir: str, open_batches: OpenBatches
+) -> tuple[TrainState, int]:
+    if (start := newest_step(workdir)) is not None:
+        return checkpoints.restore(program.shapes, program.shardings, start), start
+    if jax.process_index() == 0:
+        print(sharding.describe(program.shapes.params, program.shardings.params))
+    frozen = sharding.place(task.inherit(), program.shardings.frozen)
+    frozen = task.prepare(frozen, (to_global(batch, task.kind, program.mesh) for batch in open_batches("train", 0)))
+    return program.init(frozen), 0
+
+
+class _Run:
+    """One pass of the loop from `start` to the end, with the metrics of a step read while the next one runs."""
+
+    def __init__(self, task, config, workdir, open_batches, program, checkpoints, start):
+        self.task, self.config, self.workdir, self.open_batches = task, config, workdir, open_batches
+        self.program, self.checkpoints, self.start = program, checkpoints, start
+        self.saved = start if start else None
+        self.pending: tuple[int, Mapping] | None = None
+        self.window: list[dict[str, float]] = []
+        self.waited, self.window_began = 0.0, time.perf_counter()
+
+    def go(self, state: TrainState) -> TrainState:
+        config, last = self.config, self.config.num_steps
+        self.records = Records(self.workdir, self.start)
+        batches = Prefetch(self.open_batches("train", self.start), self.task.kind, self.program.mesh)
+        self.bar = progress(name=config.task, total=last, initial=self.start, unit="step")
+        self.bar.disable = bool(jax.process_index())
+        try:
+            with _StopSignal() as stop:
+                for step in range(self.start, last + 1):
+                    stopping = stop.requested(step)
+                    resumed = step == self.start
+                    if not resumed and not stopping and (step % config.eval_every == 0 or step == last):
+                        self.evaluate(state, step)
+                    if not resumed and (stopping or step % config.checkpoint_every == 0 or step == last):
+                        self.save(state, step)
+                    if stopping or step == last:
+                        break
+                    began = time.perf_counter()
+                    batch = next(batches)
+                    self.waited += time.perf_counter() - began
+                    state, metrics = self.program.step(state, batch)
+                    self.log()
+                    self.pending = step + 1, metrics
+        finally:
+            batches.close()
+            self.bar.close()
+            self.records.close()
+        return state
+
+    def evaluate(self, state: TrainState, step: int) -> None:
+        """Means of the task's metrics over the first `eval_batches` held-out batches, always the same ones."""
+        self.log()
+        batches = self.open_batches("test", 0)
+        results = []
+        for index in range(self.config.eval_batches):
+            batch = to_global(next(batches), self.task.kind, self.program.mesh)
+            results.append(self.program.evaluate(state, batch, index))
+        self.records.write("test", step, _mean(jax.device_get(results)))
+        self.window_began = time.perf_counter()  # the time of an evaluation is not the steps'
+
+    def save(self, state: TrainState, step: int) -> None:
+        self.log()
+        self.checkpoints.save(state, step)
+        self.saved = step
+
+    def log(self) -> None:
+        """Reads the pending metrics, stops at a value that is not finite, writes their mean every `log_every` steps."""
+        if self.pending is None:
+            return
+        step, metrics = self.pending[0], {name: float(x) for name, x in jax.device_get(self.pending[1]).items()}
+        self.pending = None
+        if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])):
+            kept = "there is no checkpoint yet" if self.saved is None else f"the last good checkpoint is step {self.saved}"
+            raise UserError(
+                f"{self.workdir}: loss {metrics['loss']}, gradient norm {metrics['grad_norm']} at step {step}; {kept}; "
+                "lower --config.optimizer.learning_rate or --config.optimizer.clip_norm and start again"
+            )
+        self.window.append(metrics)
+        self.bar.set_postfix_str(f"loss {metrics['loss']:.4g}", refresh=False)
+        self.bar.update()
+        if step % self.config.log_every == 0 or step == self.config.num_steps:
+            elapsed = max(time.perf_counter() - self.window_began, 1e-9)
+            rates = {"steps_per_second": len(self.window) / elapsed, "data_wait": self.waited / elapsed}
+            self.records.write("train", step, {**_mean(self.window), **rates})
+            self.window, self.waited, self.window_began = [], 0.0, time.perf_counter()
+
+
+def _mean(results: list[dict[str, float]]) -> dict[str, float]:
+    return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
+
+
+class _StopSignal:
+    """Whether SIGTERM has come. Several processes agree on the step through JAX's coordination service."""
+
+    def __enter__(self) -> "_StopSignal":
+        self._received = False
+        self._previous = None
+        self._alone = jax.process_count() == 1
+        if self._alone and threading.current_thread() is threading.main_thread():
+            self._previous = signal.signal(signal.SIGTERM, self._receive)
+        return self
+
+    def _receive(self, number: int, frame: FrameType | None) -> None:
+        self._received = True
+
+    def requested(self, step: int) -> bool:
+        return self._received if self._alone else multihost_utils.reached_preemption_sync_point(step)
+
+    def __exit__(self, *error: object) -> None:
+        if self._previous is not None:
+            signal.signal(signal.SIGTERM, self._previous)

@@ -1,0 +1,124 @@
+"""Where arrays live: a mesh of `data` x `fsdp` x `freq`, and rules from paths to placements.
+
+Batches are split over (data, fsdp), the K frequencies of volumes also over `freq`. Parameters, their average and the
+optimiser state are split over `fsdp` at rest. Models know nothing of this.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+
+from gid_jax.errors import UserError
+from gid_jax.training.state import Tree, path_name
+
+AXES = ("data", "fsdp", "freq")
+BATCH = PartitionSpec(("data", "fsdp"))
+VOLUMES = PartitionSpec(("data", "fsdp"), "freq")  # [b, k, ...]
+SLICES = PartitionSpec(AXES)  # [b * k, ...], slices of a volume adjacent
+REPLICATED = PartitionSpec()
+LARGE = 8192  # elements; below, a gather costs more than the memory it saves
+
+Tactic = Callable[[tuple[int, ...], Mesh], PartitionSpec]
+
+
+def replicate(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    return REPLICATED
+
+
+def fsdp(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
+    """Splits the largest axis that `fsdp` divides (of equals the last); small and indivisible arrays are replicated."""
+    count = mesh.shape["fsdp"]
+    divisible = [axis for axis, size in enumerate(shape) if size % count == 0]
+    if count == 1 or np.prod(shape) < LARGE or not divisible:
+        return REPLICATED
+    chosen = max(divisible, key=lambda axis: (shape[axis], axis))
+    return PartitionSpec(*(["fsdp" if axis == chosen else None for axis in range(chosen + 1)]))
+
+
+RULES: tuple[tuple[str, Tactic], ...] = (
+    (r"^frozen/(scales|latent_mean|latent_std)$", replicate),
+    (r"", fsdp),
+)
+
+
+def make_mesh(sizes: Mapping[str, int], devices: Sequence[jax.Device] | None = None) -> Mesh:
+    """The mesh of `config.mesh`; `data=-1` takes the devices that the other axes leave over."""
+    devices = jax.devices() if devices is None else devices
+    shape = [sizes[axis] for axis in AXES]
+    rest = int(np.prod(shape[1:]))
+    if min(shape[1:]) < 1 or len(devices) % rest or shape[0] not in (-1, len(devices) // rest):
+        wanted = ", ".join(f"{axis}={size}" for axis, size in zip(AXES, shape, strict=True))
+        raise UserError(f"config.mesh ({wanted}) does not fit {len(devices)} devices: the product must be their number")
+    shape[0] = len(devices) // rest
+    return jax.make_mesh(shape, AXES, axis_types=(AxisType.Auto,) * len(AXES), devices=devices)
+
+
+def tree_shardings(shapes: Tree, mesh: Mesh, rules: Iterable[tuple[str, Tactic]] = RULES) -> Tree:
+    """A NamedSharding for each leaf: the first rule whose pattern is found in the leaf's path decides."""
+    rules = tuple(rules)
+
+    def place(path: tuple, leaf: jax.ShapeDtypeStruct) -> NamedSharding:
+        name = path_name(path)
+        tactic = next((tactic for pattern, tactic in rules if re.search(pattern, name)), None)
+        if tactic is None:
+            raise ValueError(f"no sharding rule matches {name}")
+        return NamedSharding(mesh, tactic(leaf.shape, mesh))
+
+    return jax.tree_util.tree_map_with_path(place, shapes)
+
+
+def describe(shapes: Tree, shardings: Tree) -> str:
+    """A table of path, shape and spec, a line for each leaf."""
+    specs = jax.tree.leaves(shardings)
+    rows = [
+        (path_name(path), str(tuple(leaf.shape)), str(tuple(sharding.spec)))
+        for (path, leaf), sharding in zip(jax.tree_util.tree_leaves_with_path(shapes), specs, strict=True)
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(2)]
+    return "\n".join(f"{name:<{widths[0]}}  {shape:<{widths[1]}}  {spec}" for name, shape, spec in rows)
+
+
+def batch_spec(kind: str, name: str) -> PartitionSpec:
+    """How the array `name` of a batch of `kind` ("slices", "volumes", "pairs") is split."""
+    return VOLUMES if (kind, name) == ("volumes", "spectrum") else BATCH
+
+
+def check_batch(kind: str, batch_size: int, num_frequencies: int, mesh: Mesh) -> None:
+    """Raises UserError when the mesh cannot share a global batch evenly."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    if batch_size % rows:
+        raise UserError(f"config.batch_size={batch_size} must be a multiple of data x fsdp = {rows}")
+    if kind == "volumes" and num_frequencies % mesh.shape["freq"]:
+        raise UserError(f"config.num_frequencies={num_frequencies} must be a multiple of config.mesh.freq={mesh.shape['freq']}")
+
+
+def process_share(mesh: Mesh) -> tuple[int, int]:
+    """(index, count): this process loads the index-th of `count` equal consecutive parts of each batch.
+
+    Processes that share the same rows, because `freq` crosses them, load the same part.
+    """
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    devices = mesh.devices.reshape(rows, -1)
+    mine = [row for row in range(rows) if any(device.process_index == jax.process_index() for device in devices[row])]
+    if mine != list(range(mine[0], mine[0] + len(mine))) or mine[0] % len(mine):
+        raise UserError("config.mesh gives a process rows of the batch that are not adjacent; choose another fsdp or freq")
+    return mine[0] // len(mine), rows // len(mine)
+
+
+def place(tree: Tree, shardings: Tree) -> Tree:
+    """Host arrays, equal in every process, as global arrays."""
+    return jax.tree.map(
+        lambda leaf, sharding: jax.make_array_from_callback(np.shape(leaf), sharding, lambda index: np.asarray(leaf)[index]),
+        tree,
+        shardings,
+    )
+
+
+def constrain(tree: Tree, spec: PartitionSpec) -> Tree:
+    """Fixes the placement inside a compiled function; does nothing where no mesh is set."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, spec)

@@ -1,0 +1,29 @@
+"""Everything that a checkpoint must hold for a run to go on as if it had never stopped."""
+
+import dataclasses
+from typing import Any
+
+import jax
+
+Tree = Any  # a pytree of arrays, or of their shapes or shardings
+
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class TrainState:
+    """The state of a training run; also used for the matching trees of shapes and of shardings.
+
+    `step` counts the finished steps (int32). `params` are trained, `ema` is their moving average, `opt_state` belongs to
+    them alone. `frozen` is what the task needs and nobody trains: the scales s_k, earlier stages, whitening statistics.
+    """
+
+    step: Tree
+    params: Tree
+    ema: Tree
+    opt_state: Tree
+    frozen: Tree
+
+
+def path_name(path: tuple) -> str:
+    """A leaf's path as sharding rules and messages name it, such as `params/unet/conv_in/kernel`."""
+    return jax.tree_util.keystr(path, simple=True, separator="/")

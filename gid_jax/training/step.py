@@ -1,0 +1,79 @@
+"""The compiled functions of a run: initial state, training step, evaluation. Pure, and the same for every task.
+
+`compile_for(task, config, mesh)` needs no data and no earlier stage, so that a step can be compiled for a machine that is
+not there.
+"""
+
+import dataclasses
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh, NamedSharding
+from ml_collections import ConfigDict
+
+from gid_jax.training import optimizer, sharding
+from gid_jax.training.rng import stream_key
+from gid_jax.training.state import TrainState
+
+if TYPE_CHECKING:
+    from gid_jax.tasks import Task
+
+
+@dataclasses.dataclass(frozen=True)
+class Program:
+    """Jitted functions, and the shapes and placements of the state that they take.
+
+    `init(frozen) -> state`; `step(state, batch) -> (state, metrics)`, donating the state; `evaluate(state, batch, index)
+    -> metrics` of the averaged parameters. Batches are global arrays.
+    """
+
+    mesh: Mesh
+    shapes: TrainState
+    shardings: TrainState
+    init: Callable
+    step: Callable
+    evaluate: Callable
+
+
+def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
+    """Call these functions, and trace them, inside `jax.set_mesh(mesh)`."""
+    adam = optimizer.make_optimizer(**config.optimizer)
+    seed = config.seed
+
+    def init(frozen):
+        params, _ = task.init(stream_key(seed, "init", 0))
+        return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), adam.init(params), frozen)
+
+    def step(state: TrainState, batch):
+        key = stream_key(seed, "loss", state.step)
+
+        def loss(params):
+            # Sharded at rest, whole in use: otherwise the compiler splits convolutions over fsdp and permutes activations.
+            whole, frozen = sharding.constrain((params, state.frozen), sharding.REPLICATED)
+            return task.loss(whole, frozen, batch, key)
+
+        (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        updates, opt_state = adam.update(gradients, state.opt_state, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = optimizer.average(state.ema, params, state.step, config.ema_decay)
+        metrics = {**metrics, "grad_norm": optax.global_norm(gradients)}
+        return TrainState(state.step + 1, params, ema, opt_state, state.frozen), metrics
+
+    def evaluate(state: TrainState, batch, index):
+        ema, frozen = sharding.constrain((state.ema, state.frozen), sharding.REPLICATED)
+        return task.evaluate(ema, frozen, batch, stream_key(seed, "evaluate", index))
+
+    shapes = jax.eval_shape(lambda: init(task.init(jax.random.key(0))[1]))
+    shardings = sharding.tree_shardings(shapes, mesh)
+    whole = NamedSharding(mesh, sharding.REPLICATED)
+    return Program(
+        mesh,
+        shapes,
+        shardings,
+        jax.jit(init, in_shardings=(shardings.frozen,), out_shardings=shardings, donate_argnums=0),
+        jax.jit(step, in_shardings=(shardings, None), out_shardings=(shardings, whole), donate_argnums=0),
+        jax.jit(evaluate, in_shardings=(shardings, None, None), out_shardings=whole),
+    )

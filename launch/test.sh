@@ -1,0 +1,6 @@
+#!/usr/bin/env bash
+# Makes .venv with the test extras and runs the suite: launch/test.sh [pytest arguments], for example `-m slow`.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+./launch/setup.sh test
+exec .venv/bin/python -m pytest "$@"

@@ -1,0 +1,28 @@
+"""Settings of every test: eight fake devices, shape checks, no silent broadcasting, warnings are errors."""
+
+import os
+from pathlib import Path
+
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+
+import jax
+import pytest
+from jaxtyping import install_import_hook
+
+jax.config.update("jax_num_cpu_devices", 8)
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_debug_key_reuse", True)
+
+install_import_hook(
+    ["gid_jax.motion", "gid_jax.flow", "gid_jax.diffusion", "gid_jax.render", "gid_jax.metrics"], "beartype.beartype"
+)
+
+SHARED = Path(__file__).resolve().parents[2] / "shared"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real clips and flow pairs beside the checkout."""
+    if not (SHARED / "clips").is_dir():
+        pytest.skip(f"no real clips: {SHARED} is absent")
+    return SHARED
