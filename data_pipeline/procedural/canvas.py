@@ -39,18 +39,24 @@ class Canvas:
     def stroke(self, points: np.ndarray, widths: float | np.ndarray, color: Color) -> None:
         """A line through points [n, 2] whose width varies: scalar or [n]."""
         points = np.asarray(points, np.float64)
-        normal = np.gradient(points, axis=0)[:, ::-1] * (-1, 1)
-        normal /= np.maximum(np.hypot(*normal.T), 1e-9)[:, None]
+        tangent = np.concatenate([points[1:2] - points[:1], points[2:] - points[:-2], points[-1:] - points[-2:-1]])
+        normal = tangent[:, ::-1] * (-1, 1) / np.maximum(np.hypot(*tangent.T), 1e-9)[:, None]
         half = np.broadcast_to(widths, len(points))[:, None] / 2 * normal
         self.polygon(np.concatenate([points + half, (points - half)[::-1]]), color)
 
+    def fans(self, outlines: np.ndarray, colors: np.ndarray) -> None:
+        """Fills many outlines [n, p, 2] in turn, with colours [n, 3]."""
+        placed = (outlines * self.width - self.origin) * self.scale - 0.5
+        fills = np.round(np.clip(colors, 0, 1) * 255).astype(int).tolist()
+        for outline, (r, g, b) in zip(placed.reshape(len(placed), -1).tolist(), fills, strict=True):
+            self.draw.polygon(outline, fill=(r, g, b, 255))
+
     def texture(self, blur: float = 0.0) -> np.ndarray:
         """Premultiplied RGBA [4, h, w] in [0, 1] at TEXELS per px; blur is a radius in widths."""
-        image = self.sheet.convert("RGBa")
+        image = self.sheet.convert("RGBa").reduce(STROKES).filter(ImageFilter.BoxBlur(0.5))
         if blur:
-            image = image.filter(ImageFilter.GaussianBlur(blur * self.width * self.scale))
-        image = image.reduce(STROKES).filter(ImageFilter.BoxBlur(0.5))
-        return np.moveaxis(np.asarray(image, np.float32) / 255, -1, 0)
+            image = image.filter(ImageFilter.GaussianBlur(float(blur) * self.width * TEXELS))
+        return np.ascontiguousarray(np.moveaxis(np.asarray(image), -1, 0), np.float32) / np.float32(255)
 
 
 def _bytes(color: Color) -> tuple[int, int, int, int]:

@@ -21,61 +21,70 @@ class Layer:
 
 
 def compose(background: np.ndarray, layers: list[Layer], num_frames: int) -> tuple[np.ndarray, np.ndarray]:
-    """Frames uint8 [t, h, w, 3] and the number of the topmost layer, 0 for the background, [h * w, t]."""
+    """Frames uint8 [t, h, w, 3] and the number of the topmost layer, 0 for the background, [h * w, t].
+
+    From front to back, so that what is hidden all the time costs nothing.
+    """
     height, width, _ = background.shape
-    picture = np.repeat(background.reshape(-1, 3).T[:, :, None], num_frames, axis=2).astype(np.float32)
+    picture = np.zeros((3, height * width, num_frames), np.float32)
+    through = np.ones((height * width, num_frames), np.float32)  # of the light from behind
+    seen = np.ones(height * width, bool)
     top = np.zeros((height * width, num_frames), np.uint8)
-    for number, layer in enumerate(layers, start=1):
+    for number, layer in reversed(list(enumerate(layers, start=1))):
         inverse = layer.grid.inverse(layer.displacement).astype(np.float32)
-        texture = layer.texture.reshape(4, -1)
+        axes = [layer.grid.along(axis, np.arange(size)).astype(np.float32) for axis, size in enumerate((width, height))]
+        texture, stride = layer.texture.reshape(4, -1), layer.texture.shape[2]
+        drawn = np.pad((layer.texture[3] > 0).cumsum(0, np.int32).cumsum(1, np.int32), ((1, 0), (1, 0)))
         touched = _touched(layer, inverse, height, width)
+        touched = touched[seen[touched]]
         for pixels in np.array_split(touched, range(CHUNK, len(touched), CHUNK)):
-            index, along_x, along_y = _look_up(layer, inverse, pixels, width)
-            r, g, b, alpha = (_bilinear(channel, index, along_x, along_y, layer.texture.shape[2]) for channel in texture)
-            through = 1 - alpha
-            for channel, color in zip(picture, (r, g, b), strict=True):
-                channel[pixels] = channel[pixels] * through + color
-            top[pixels] = np.where(alpha > 0.5, np.uint8(number), top[pixels])
+            place = pixels % width, pixels // width
+            weights = (axes[0][place[0], :, None] * axes[1][place[1], None, :]).reshape(len(pixels), -1)
+            texels = [_texels(layer, axis, place[axis], weights @ inverse[..., axis].T) for axis in (0, 1)]
+            crossed = _crossed(drawn, *texels)
+            pixels, (u, v) = pixels[crossed], (texel[crossed] for texel in texels)
+            left, above = u.astype(np.int64), v.astype(np.int64)
+            tap = above * stride + left, u - left, v - above, stride
+            alpha, light = _bilinear(texture[3], *tap), through[pixels]
+            for channel, color in zip(picture, texture, strict=False):
+                channel[pixels] += light * _bilinear(color, *tap)
+            covered = top[pixels]
+            top[pixels] = np.where((alpha > 0.5) & (covered == 0), np.uint8(number), covered)
+            light *= 1 - alpha
+            through[pixels] = light
+            seen[pixels] = light.max(1, initial=0) > 1 / 512
     frames = np.empty((num_frames, height * width, 3), np.uint8)
     for c, channel in enumerate(picture):
+        channel += through * background.reshape(-1, 3)[:, c, None]
         frames[:, :, c] = np.clip(channel * 255 + 0.5, 0, 255).astype(np.uint8).T
     return frames.reshape(num_frames, height, width, 3), top
 
 
 def _touched(layer: Layer, inverse: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Indices of the pixels that the layer reaches at any time: its alpha, grown by the range of its displacement."""
+    """Indices of the pixels that the layer may reach: the box of its drawing, grown by the range of its displacement."""
     x0, y0, x1, y1 = layer.grid.box
     corners = np.stack(np.meshgrid(np.linspace(x0, x1, 5), np.linspace(y0, y1, 5)), -1).reshape(-1, 2)
     moves = np.tensordot(inverse, layer.grid.basis(corners), (1, 1))
     low, high = np.floor(moves.min((0, 2))).astype(int) - 1, np.ceil(moves.max((0, 2))).astype(int) + 1
-    rows, columns = (size // TEXELS for size in layer.texture.shape[1:])
-    drawn = layer.texture[3].reshape(rows, TEXELS, columns, TEXELS).max((1, 3)) > 0
-    wide = np.zeros((rows, columns + high[0] - low[0]), bool)
-    for shift in range(high[0] - low[0] + 1):
-        wide[:, shift : shift + columns] |= drawn
-    grown = np.zeros((rows + high[1] - low[1], wide.shape[1]), bool)
-    for shift in range(high[1] - low[1] + 1):
-        grown[shift : shift + rows] |= wide
-    y, x = np.nonzero(grown)
-    x, y = x + layer.origin[0] + low[0], y + layer.origin[1] + low[1]
-    inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
-    return y[inside] * width + x[inside]
+    rows, columns = (np.flatnonzero(layer.texture[3].any(axis)) // TEXELS for axis in (1, 0))
+    if not len(rows):
+        return np.empty(0, np.int64)
+    y = np.arange(max(0, rows[0] + layer.origin[1] + low[1]), min(height, rows[-1] + layer.origin[1] + high[1] + 1))
+    x = np.arange(max(0, columns[0] + layer.origin[0] + low[0]), min(width, columns[-1] + layer.origin[0] + high[0] + 1))
+    return (y[:, None] * width + x).reshape(-1)
 
 
-def _look_up(layer: Layer, inverse: np.ndarray, pixels: np.ndarray, width: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """First texel (flat) and fractions, each [n, t], of the material seen at the pixels."""
-    position = np.stack([pixels % width, pixels // width], -1)
-    weights = layer.grid.basis(position.astype(np.float64)).astype(np.float32)
-    _, rows, columns = layer.texture.shape
-    start, fractions = 0, []
-    for axis, (limit, stride) in enumerate(((columns, 1), (rows, columns))):
-        shifted = position[:, axis, None].astype(np.float32) + np.float32(0.5 - layer.origin[axis])
-        texel = (shifted - weights @ inverse[..., axis].T) * np.float32(TEXELS) - np.float32(0.5)
-        np.clip(texel, 0, limit - 1.001, out=texel)
-        first = texel.astype(np.int64)
-        fractions.append(texel - first)
-        start = start + first * stride
-    return start, fractions[0], fractions[1]
+def _texels(layer: Layer, axis: int, place: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Texel coordinate [n, t] of the material at pixel coordinates [n] whose inverse displacement is [n, t] px."""
+    texels = (place[:, None] + np.float32(0.5 - layer.origin[axis]) - shift) * np.float32(TEXELS) - np.float32(0.5)
+    return np.clip(texels, 0, np.float32(layer.texture.shape[2 - axis] - 1.001), dtype=np.float32, casting="same_kind")
+
+
+def _crossed(drawn: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
+    """Which of the paths u, v [n, t] have something drawn in their bounding box, by sums over the texture's corner."""
+    left, above = u.min(1).astype(np.int64), v.min(1).astype(np.int64)
+    right, below = u.max(1).astype(np.int64) + 2, v.max(1).astype(np.int64) + 2
+    return drawn[below, right] - drawn[above, right] - drawn[below, left] + drawn[above, left] > 0
 
 
 def _bilinear(channel: np.ndarray, index: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, stride: int) -> np.ndarray:
@@ -102,18 +111,30 @@ def trace(layers: list[Layer], top: np.ndarray, shape: tuple[int, int], num_fram
         place = np.stack([pixels % width, pixels // width], -1).astype(np.float64)
         material = place
         for _ in range(40):
-            material = place - layer.grid.basis(material) @ layer.displacement[0]
+            before, material = material, place - layer.grid.basis(material) @ layer.displacement[0]
+            if np.abs(material - before).max() < 1e-5:
+                break
         weights = layer.grid.basis(material)
         moved = np.moveaxis(np.tensordot(weights, layer.displacement[:num_frames], (1, 1)), 0, 1)
         trajectories[:, pixels] = moved - moved[:1]
-    x, y = np.arange(height * width) % width + trajectories[..., 0], np.arange(height * width) // width + trajectories[..., 1]
+    owner = top[:, 0]
+    visible = (top[:, :num_frames] <= owner[:, None]).T
+    moving = np.flatnonzero(owner)
+    visible[:, moving] = _uncovered(trajectories[:, moving], moving, top, shape)
+    return trajectories.reshape(num_frames, height, width, 2), visible.reshape(num_frames, height, width)
+
+
+def _uncovered(moved: np.ndarray, pixels: np.ndarray, top: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """[t, n]: whether what started at the pixels and has moved by [t, n, 2] is in sight."""
+    height, width = shape
+    x, y = pixels % width + moved[..., 0], pixels // width + moved[..., 1]
     inside = (x > -0.5) & (x < width - 0.5) & (y > -0.5) & (y < height - 0.5)
     x, y = np.clip(x, 0, width - 1.001), np.clip(y, 0, height - 1.001)
     left, above = x.astype(np.int64), y.astype(np.int64)
     x, y = x - left, y - above
-    owner, time = top[:, 0], np.arange(num_frames)[:, None]
+    times = top.shape[1]
+    start = (above * width + left) * times + np.arange(len(moved))[:, None]
     covered = np.zeros(x.shape, np.float32)
-    for below, beside, share in ((0, 0, (1 - y) * (1 - x)), (0, 1, (1 - y) * x), (1, 0, y * (1 - x)), (1, 1, y * x)):
-        covered += share * (top[(above + below) * width + left + beside, time] > owner)
-    visible = inside & (covered <= 0.5)
-    return trajectories.reshape(num_frames, height, width, 2), visible.reshape(num_frames, height, width)
+    for step, share in ((0, (1 - y) * (1 - x)), (1, (1 - y) * x), (width, y * (1 - x)), (width + 1, y * x)):
+        covered += share * (top.reshape(-1).take(start + step * times, mode="clip") > top[pixels, 0])
+    return inside & (covered <= 0.5)

@@ -31,11 +31,18 @@ class Grid:
         return [np.linalg.inv(chebvander(_nodes(n), n - 1)) for n in self.shape]
 
     def basis(self, points: np.ndarray) -> np.ndarray:
-        """Weights [*b, n] of the nodes at points [*b, 2]; a field there is weights @ its values at the nodes."""
-        x0, y0, x1, y1 = self.box
-        along_x = chebvander((points[..., 0] - x0) / (x1 - x0) * 2 - 1, self.shape[0] - 1) @ self._inverses[0]
-        along_y = chebvander((points[..., 1] - y0) / (y1 - y0) * 2 - 1, self.shape[1] - 1) @ self._inverses[1]
+        """Weights [*b, n] of the nodes at points [*b, 2]; a field there is weights @ its values at the nodes.
+
+        Outside the box the field is that of the nearest point inside.
+        """
+        along_x, along_y = (self.along(axis, points[..., axis]) for axis in (0, 1))
         return (along_x[..., :, None] * along_y[..., None, :]).reshape(*points.shape[:-1], -1)
+
+    def along(self, axis: int, place: np.ndarray) -> np.ndarray:
+        """The factor of `basis` that belongs to one axis: place [*b] -> [*b, n]."""
+        low, high = self.box[axis], self.box[axis + 2]
+        inside = np.clip((place - low) / (high - low) * 2 - 1, -1, 1)
+        return chebvander(inside, self.shape[axis] - 1) @ self._inverses[axis]
 
     def inverse(self, displacement: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
         """E [t, n, 2] at the nodes x with x - E + D(x - E) = x, for D [t, n, 2] given at the nodes.
@@ -44,7 +51,7 @@ class Grid:
         """
         inverse = displacement
         for _ in range(40):
-            update = np.einsum("tnm,tmc->tnc", self.basis(self.points - inverse), displacement, optimize=True)
+            update = self.basis(self.points - inverse) @ displacement
             change = np.abs(update - inverse).max()
             inverse = update
             if change < tolerance:

@@ -35,24 +35,47 @@ def vary(rng: np.random.Generator, color: Color, amount: float = 1.0) -> Color:
     )
 
 
-def leaf(canvas: Canvas, rng: np.random.Generator, light: Light, base: np.ndarray, angle: float, shape: Leaf,
-         color: Color, level: float = 0.7) -> None:  # fmt: skip
-    """A leaf from its base at an angle from upwards; the half turned to the light is brighter, the midrib brightest."""
-    color = vary(rng, color)
+def leaves(canvas: Canvas, rng: np.random.Generator, light: Light, bases: np.ndarray, angles: np.ndarray, shape: Leaf,
+           sizes: np.ndarray, color: Color, levels: np.ndarray) -> None:  # fmt: skip
+    """Leaves one upon another: bases [n, 2], angles [n] from upwards, sizes [n] as shares of `shape`, in light levels [n].
+
+    The half that is turned to the light is brighter, the midrib brightest.
+    """
     if shape.kind == "petals":
-        for turn in np.linspace(0, 2 * np.pi, 5, endpoint=False) + angle:
-            center = base + _direction(turn) * shape.length * 0.3
-            canvas.disc(center, shape.length * 0.27, light.on(vary(rng, color, 0.4), level + rng.uniform(0, 0.3)))
-        canvas.disc(base, shape.length * 0.1, light.on((0.75, 0.35, 0.35), level))
-        return
-    s = np.linspace(0, 1, 9)[:, None]
-    along, across = _direction(angle), _direction(angle + np.pi / 2)
-    middle = base + s * shape.length * along + rng.uniform(-0.25, 0.25) * shape.length * s**2 * across
-    half = shape.length * shape.breadth / 2 * np.sin(np.pi * s**0.8) * across
-    bright, dark = (1.18, 0.8) if across[1] < 0 else (0.8, 1.18)
-    canvas.polygon(np.concatenate([middle, (middle + half)[::-1]]), light.on(color, level * bright))
-    canvas.polygon(np.concatenate([middle, (middle - half)[::-1]]), light.on(color, level * dark))
-    canvas.stroke(middle[:8], shape.length * 0.03, light.on(color, level * 1.35))
+        return _tufts(canvas, rng, light, bases, angles, shape, sizes, color, levels)
+    count = len(bases)
+    s = np.linspace(0, 1, 8)[:, None]
+    length = (shape.length * sizes)[:, None, None]
+    along = np.stack([np.sin(angles), -np.cos(angles)], -1)[:, None]
+    across = np.stack([np.cos(angles), np.sin(angles)], -1)[:, None]
+    bow = rng.uniform(-0.25, 0.25, (count, 1, 1))
+    middle = bases[:, None] + length * (s * along + bow * s**2 * across)
+    half = length * shape.breadth / 2 * np.sin(np.pi * s**0.8) * across
+    rib = length * 0.018 * (1 - s) * across
+    outlines = [np.concatenate([middle, (middle + edge)[:, ::-1]], 1) for edge in (half, -half)]
+    outlines.append(np.concatenate([middle + rib, (middle - rib)[:, ::-1]], 1))
+    tints = np.asarray(color) * rng.uniform(0.86, 1.14, (count, 1)) * rng.uniform(0.92, 1.08, (count, 3))
+    facing = np.where(across[:, 0, 1] < 0, 0.2, -0.2)
+    shades = [light.over(tints, levels * (1 + facing)), light.over(tints, levels * (1 - facing)), light.over(tints, levels * 1.4)]
+    canvas.fans(np.stack(outlines, 1).reshape(count * 3, 16, 2), np.stack(shades, 1).reshape(count * 3, 3))
+
+
+def _tufts(canvas: Canvas, rng: np.random.Generator, light: Light, bases: np.ndarray, angles: np.ndarray, shape: Leaf,
+           sizes: np.ndarray, color: Color, levels: np.ndarray) -> None:  # fmt: skip
+    """Blossoms of five round petals and a dark eye."""
+    turn = np.linspace(0, 2 * np.pi, 10, endpoint=False)
+    disc = np.stack([np.cos(turn), np.sin(turn)], -1)
+    length = (shape.length * sizes)[:, None, None]
+    rounds, shades = [], []
+    for petal in range(5):
+        to = angles + petal * 2 * np.pi / 5
+        center = bases[:, None] + length * 0.3 * np.stack([np.sin(to), -np.cos(to)], -1)[:, None]
+        rounds.append(center + length * 0.27 * disc)
+        tints = np.asarray(color) * rng.uniform(0.93, 1.05, (len(bases), 3))
+        shades.append(light.over(tints, levels + 0.2 * np.cos(to + 0.6)))
+    rounds.append(bases[:, None] + length * 0.1 * disc)
+    shades.append(light.over(np.full((len(bases), 3), (0.75, 0.35, 0.35)), levels))
+    canvas.fans(np.stack(rounds, 1).reshape(-1, 10, 2), np.stack(shades, 1).reshape(-1, 3))
 
 
 def blossom(canvas: Canvas, rng: np.random.Generator, light: Light, spine: np.ndarray, kind: str, size: float,

@@ -4,7 +4,7 @@ import numpy as np
 
 from data_pipeline.procedural.canvas import Canvas, Color
 from data_pipeline.procedural.field import Motion, pendulum
-from data_pipeline.procedural.foliage import Leaf, leaf, vary
+from data_pipeline.procedural.foliage import Leaf, leaves, vary
 from data_pipeline.procedural.stage import Stage
 
 
@@ -12,27 +12,27 @@ def _swinging(stage: Stage, pivot: np.ndarray, length: float, reach: float, curl
     """A pendulum in the wind: frequency by its length; its end goes `reach` widths in a gust of unit variance."""
     natural = float(np.clip(0.62 * (0.35 / length) ** 0.5, 0.4, 1.6))
     damping = stage.rng.uniform(0.1, 0.18)
-    angle = -reach / length * stage.wind.sway(stage.rng, pivot[0], natural, damping)
+    angle = reach / length * stage.wind.sway(stage.rng, pivot[0], natural, damping)
     bend = curl * reach * stage.wind.sway(stage.rng, pivot[0], 2.6 * natural, damping)
-    return pendulum(pivot, length, -angle, bend)
+    return pendulum(pivot, length, angle, bend)
 
 
-def vine(stage: Stage, pivot: np.ndarray, length: float, leaves: Leaf, green: Color, level: float, blur: float = 0.0) -> None:
+def vine(stage: Stage, pivot: np.ndarray, length: float, shape: Leaf, green: Color, level: float, blur: float = 0.0) -> None:
     """A leafy strand."""
     stage.kinds.add("vine")
     rng = stage.rng
     s = np.linspace(0, 1, 24)
     spine = pivot + np.stack([0.015 * np.sin(s * rng.uniform(3, 7) + rng.uniform(0, 6)) * s, s * length], -1)
-    canvas = stage.canvas(spine, leaves.length * 1.3)
+    canvas = stage.canvas(spine, shape.length * 1.3)
     canvas.stroke(spine, 0.006, stage.light.on(vary(rng, green), 0.3))
-    steps = max(6, round(length / leaves.length * 2.6))
+    steps = max(6, round(length / shape.length * 2.6))
+    t = np.repeat(np.linspace(0.02, 1, steps), 2)
+    bases = np.stack([np.interp(t, s, spine[:, 0]), pivot[1] + t * length], -1)
     for dark in (0.6, 1.0):
-        for t in np.linspace(0.02, 1, steps):
-            at = pivot + np.array([np.interp(t, s, spine[:, 0] - pivot[0]), t * length])
-            for side in (-1, 1):
-                angle = np.pi - side * rng.uniform(0.25, 1.1)
-                size = leaves.scaled(rng.uniform(0.7, 1.1) * (1.1 - 0.4 * t))
-                leaf(canvas, rng, stage.light, at, angle, size, green, (level + rng.uniform(-0.15, 0.2)) * dark)
+        angles = np.pi - np.tile([-1, 1], steps) * rng.uniform(0.25, 1.1, 2 * steps)
+        sizes = rng.uniform(0.7, 1.1, 2 * steps) * (1.1 - 0.4 * t)
+        levels = (level + rng.uniform(-0.15, 0.2, 2 * steps)) * dark
+        leaves(canvas, rng, stage.light, bases, angles, shape, sizes, green, levels)
     reach = 0.0095 * (length / 0.35) ** 1.1
     stage.add(canvas, _swinging(stage, pivot, length, reach, 0.35), nodes=(3, 5), blur=blur)
 

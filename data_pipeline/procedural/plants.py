@@ -1,13 +1,11 @@
 """Plants that stand: flowers, shrubs and boughs with branching stems, grass. The root is still, the tip goes furthest."""
 
-import colorsys
-
 import numpy as np
 
 from data_pipeline.procedural.canvas import Canvas, Color
 from data_pipeline.procedural.field import Motion, beam, carried, together
-from data_pipeline.procedural.foliage import Leaf, blossom, leaf
-from data_pipeline.procedural.stage import Stage, hsv, stiffness
+from data_pipeline.procedural.foliage import Leaf, blossom, leaves, vary
+from data_pipeline.procedural.stage import Stage, stiffness
 
 
 def heading(angle: float) -> np.ndarray:
@@ -20,6 +18,12 @@ def arc(root: np.ndarray, tip: np.ndarray, bow: float, n: int = 12) -> np.ndarra
     s = np.linspace(0, 1, n)[:, None]
     along = tip - root
     return root + s * along + 4 * bow * s * (1 - s) * np.array([-along[1], along[0]])
+
+
+def _along(spine: np.ndarray, share: float | np.ndarray) -> np.ndarray:
+    """Points [*b, 2] at shares [*b] of a spine."""
+    at = np.linspace(0, 1, len(spine))
+    return np.stack([np.interp(share, at, spine[:, 0]), np.interp(share, at, spine[:, 1])], -1)
 
 
 def bending(stage: Stage, root: np.ndarray, tip: np.ndarray, thickness: float, load: float = 1.0) -> Motion:
@@ -45,15 +49,15 @@ def flower(stage: Stage, root: np.ndarray, tip: np.ndarray, thickness: float, ki
     shape = Leaf(length * rng.uniform(0.22, 0.32), rng.uniform(0.16, 0.34))
     canvas.stroke(spine, np.linspace(1.15, 0.7, len(spine)) * thickness, stage.light.on(green, 0.5))
     canvas.stroke(spine - [thickness * 0.2, 0], thickness * 0.35, stage.light.on(green, 0.95))
-    for i, s in enumerate(np.linspace(0.2, 0.7, rng.integers(3, 6))):
-        side = 1 if i % 2 else -1
-        at = spine[round(s * (len(spine) - 1))]
-        leaf(canvas, rng, stage.light, at, lean + side * rng.uniform(0.5, 1.0), shape.scaled(1.1 - 0.5 * s), green)
+    heights = np.linspace(0.2, 0.7, rng.integers(3, 6))
+    sides = np.where(np.arange(len(heights)) % 2, 1, -1)
+    bases, angles = _along(spine, heights), lean + sides * rng.uniform(0.5, 1.0, len(heights))
+    leaves(canvas, rng, stage.light, bases, angles, shape, 1.1 - 0.5 * heights, green, np.full(len(heights), 0.7))
     blossom(canvas, rng, stage.light, spine, kind, size, color)
     stage.add(canvas, bending(stage, root, tip, thickness, 1 + 8 * size), blur=blur)
 
 
-def shrub(stage: Stage, root: np.ndarray, tip: np.ndarray, thickness: float, leaves: Leaf, green: Color, bark: Color,
+def shrub(stage: Stage, root: np.ndarray, tip: np.ndarray, thickness: float, shape: Leaf, green: Color, bark: Color,
           branches: int = 8, spread: float = 0.9, blur: float = 0.0) -> None:  # fmt: skip
     """A stem (or bough, where it comes in from the side) that carries leafy branches, which carry twigs."""
     stage.kinds.add("plant")
@@ -66,41 +70,43 @@ def shrub(stage: Stage, root: np.ndarray, tip: np.ndarray, thickness: float, lea
     for i, s in enumerate(np.linspace(0.25, 1.0, branches)):
         side = (1 if i % 2 else -1) * rng.choice([1, 1, 1, -1])
         angle = lean + side * spread * rng.uniform(0.6, 1.15) * (1.15 - 0.6 * s)
-        joint = spine[round(s * (len(spine) - 1))]
+        joint = _along(spine, s)
         parts.append((joint, joint + heading(angle) * length * rng.uniform(0.38, 0.58) * (1.2 - 0.45 * s), s))
     order = rng.permutation(branches)
     for rank, i in enumerate(order[: branches // 2]):
-        _branch(stage, *parts[i], stem, thickness, leaves, green, bark, 0.25 + 0.2 * rank / branches, blur)
+        _branch(stage, *parts[i], stem, thickness, shape, green, bark, 0.25 + 0.2 * rank / branches, blur)
     canvas = stage.canvas(spine, 0.02)
     taper = np.linspace(1.1, 0.4, len(spine)) * thickness
     canvas.stroke(spine, taper, stage.light.on(bark, 0.3))
     canvas.stroke(spine - taper[:, None] * [0.18, 0.1], taper * 0.5, stage.light.on(bark, 0.8))
     stage.add(canvas, stem, blur=blur)
     for rank, i in enumerate(order[branches // 2 :]):
-        _branch(stage, *parts[i], stem, thickness, leaves, green, bark, 0.5 + 0.5 * rank / branches, blur)
+        _branch(stage, *parts[i], stem, thickness, shape, green, bark, 0.5 + 0.5 * rank / branches, blur)
 
 
 def _branch(stage: Stage, joint: np.ndarray, tip: np.ndarray, height: float, stem: Motion, stem_thickness: float,
-            leaves: Leaf, green: Color, bark: Color, level: float, blur: float) -> None:  # fmt: skip
+            shape: Leaf, green: Color, bark: Color, level: float, blur: float) -> None:  # fmt: skip
     rng = stage.rng
     length = np.hypot(*(tip - joint))
     lean = np.arctan2(*((tip - joint) * (1, -1)))
     thickness = stem_thickness * (0.5 - 0.2 * height)
     spine = arc(joint, tip, rng.uniform(-0.1, 0.1))
-    canvas = stage.canvas(spine, length * 0.35 + leaves.length)
+    canvas = stage.canvas(spine, length * 0.35 + shape.length)
     canvas.stroke(spine, np.linspace(1.0, 0.4, len(spine)) * thickness, stage.light.on(bark, 0.2 + 0.4 * level))
-    sprigs = [(spine[round(s * 11)], lean, 0.0) for s in np.linspace(0.35, 1, 4)]
+    sprigs = [(_along(spine, np.linspace(0.35, 1, 4)), lean)]
     for i, s in enumerate(np.linspace(0.3, 0.95, 5)):
-        at, angle = spine[round(s * 11)], lean + (1 if i % 2 else -1) * rng.uniform(0.5, 0.9)
-        twig = arc(at, at + heading(angle) * length * 0.36 * (1.25 - 0.6 * s), rng.uniform(-0.1, 0.1))
+        at, angle = _along(spine, s), lean + (1 if i % 2 else -1) * rng.uniform(0.5, 0.9)
+        twig = arc(at, at + heading(angle) * length * 0.36 * (1.25 - 0.6 * s), rng.uniform(-0.1, 0.1), 5)
         canvas.stroke(twig, thickness * 0.4, stage.light.on(bark, 0.2 + 0.4 * level))
-        sprigs += [(twig[round(r * 11)], angle, r) for r in (0.35, 0.7, 1.0)]
+        sprigs.append((_along(twig, np.array([0.35, 0.7, 1.0])), angle))
+    bases = np.concatenate([at for at, _ in sprigs])
+    angles = np.concatenate([np.full(len(at), angle) for at, angle in sprigs])
     for dark in (0.65, 1.0):
-        for at, angle, _ in sprigs:
-            for side in (-1, 1):
-                turned = angle + side * rng.uniform(0.3, 1.1)
-                shade = (level + rng.uniform(-0.15, 0.25)) * dark
-                leaf(canvas, rng, stage.light, at, turned, leaves.scaled(rng.uniform(0.75, 1.15)), green, shade)
+        order = rng.permutation(2 * len(bases))
+        turned = np.concatenate([angles - rng.uniform(0.3, 1.1, len(bases)), angles + rng.uniform(0.3, 1.1, len(bases))])
+        levels = (level + rng.uniform(-0.15, 0.25, len(order))) * dark
+        sizes = rng.uniform(0.75, 1.15, len(order))
+        leaves(canvas, rng, stage.light, np.tile(bases, (2, 1))[order], turned[order], shape, sizes, green, levels)
     motion = together(carried(stem, joint), bending(stage, joint, tip, thickness, load=1.3))
     stage.add(canvas, motion, blur=blur)
 
@@ -113,33 +119,38 @@ def grass(stage: Stage, ground: float, height: float, green: Color, density: flo
     low = ground + 0.02
     canvas = Canvas((-0.06, ground - 1.2 * height - 0.02, 1.06, low), stage.width)
     count = round(density * 70 / slimness)
-    for x, level in zip(rng.permutation(np.linspace(-0.05, 1.05, count)), np.linspace(0, 1, count), strict=True):
-        tall = height * rng.uniform(0.55, 1.15) * (0.75 + 0.25 * level)
-        root = np.array([x + rng.normal(0, 0.006), low])
-        lean = rng.normal(0.06 * stage.wind.direction, 0.16)
-        blade = arc(root, root + heading(lean) * tall, rng.normal(0, 0.05))
-        color = stage.light.on(hsv(*_jitter(rng, green)), 0.15 + 0.75 * level * rng.uniform(0.7, 1.2))
-        width = 0.012 * slimness * rng.uniform(0.7, 1.2) * (height / 0.25) ** 0.4
-        canvas.stroke(blade, width * np.linspace(1, 0.12, len(blade)) ** 0.7, color)
+    level = np.linspace(0, 1, count)  # from the back of the row to its front
+    x = rng.permutation(np.linspace(-0.05, 1.05, count)) + rng.normal(0, 0.006, count)
+    tall = height * rng.uniform(0.55, 1.15, count) * (0.75 + 0.25 * level)
+    lean = rng.normal(0.06 * stage.wind.direction, 0.16, count)
+    bow, broad = rng.normal(0, 0.06, count), 0.012 * slimness * rng.uniform(0.7, 1.2, count) * (height / 0.25) ** 0.4
+    s = np.linspace(0, 1, 8)
+    across = np.outer(tall * np.sin(lean), s) + np.outer(tall * (bow + 0.5 * lean), s**2)
+    middle = np.stack([x[:, None] + across, low - np.outer(tall * np.cos(lean), s)], -1)
+    half = np.outer(broad / 2, (1 - s) ** 0.7)[..., None] * (1.0, 0.0)
+    tints = np.asarray(green) * rng.uniform(0.84, 1.16, (count, 1)) * rng.uniform(0.92, 1.08, (count, 3))
+    bright = 0.12 + 0.75 * level * rng.uniform(0.7, 1.2, count)
+    shades = np.stack([stage.light.over(tints, bright), stage.light.over(tints, 1.25 * bright)], 1)
+    sides = [np.concatenate([middle + low_edge, (middle + edge)[:, ::-1]], 1) for low_edge, edge in ((-half, half), (0.1 * half, half))]
+    blades = np.stack(sides, 1)
+    for i in range(count):
+        canvas.fans(blades[i], shades[i])
         if ears:
-            _ear(canvas, rng, stage.light.on(ears, 0.35 + 0.65 * level), blade, lean, tall)
+            _ear(canvas, rng, stage.light.on(ears, 0.35 + 0.65 * level[i]), middle[i, -1], 2.2 * lean[i] + 2 * bow[i], tall[i])
     stage.add(canvas, _waving(stage, low, height, 0.012 * slimness), nodes=(12, 4), blur=blur)
 
 
-def _jitter(rng: np.random.Generator, color: Color) -> tuple[float, float, float]:
-    hue, saturation, value = colorsys.rgb_to_hsv(*color)
-    return hue + rng.normal(0, 0.018), saturation * rng.uniform(0.85, 1.1), value * rng.uniform(0.85, 1.15)
-
-
-def _ear(canvas: Canvas, rng: np.random.Generator, color: Color, blade: np.ndarray, lean: float, tall: float) -> None:
-    length = min(0.07, 0.22 * tall)
-    for s in np.linspace(0, 1, 7):
-        at = blade[-1] + heading(lean + 0.3 * s) * length * (s - 0.4)
-        tint = tuple(channel * rng.uniform(0.85, 1.1) for channel in color)
-        for side in (-1, 1):
-            canvas.disc(at + heading(lean + side * 1.2) * length * 0.09, (length * 0.09, length * 0.13), tint)
-    for side in (-0.25, 0.1, 0.4):
-        canvas.stroke(arc(blade[-1], blade[-1] + heading(lean + side) * length * 1.1, 0.05), length * 0.03, color)
+def _ear(canvas: Canvas, rng: np.random.Generator, color: Color, top: np.ndarray, lean: float, tall: float) -> None:
+    """An ear of corn: grains in two rows, and beards."""
+    length, turn = min(0.07, 0.22 * tall), np.linspace(0, 2 * np.pi, 8, endpoint=False)
+    grain = np.stack([0.1 * np.sin(turn), 0.15 * np.cos(turn)], -1) * length
+    s = np.repeat(np.linspace(0, 1, 7), 2)[:, None]
+    side = np.tile([-1.2, 1.2], 7)
+    beside = np.stack([np.sin(lean + side), -np.cos(lean + side)], -1)
+    centers = top + length * ((s - 0.4) * heading(lean) + 0.09 * beside)
+    for turned in (-0.25, 0.1, 0.4):
+        canvas.stroke(np.stack([top, top + heading(lean + turned) * length * 1.1]), length * 0.03, color)
+    canvas.fans(centers[:, None] + grain, np.asarray(color) * rng.uniform(0.82, 1.12, (14, 1)))
 
 
 def _waving(stage: Stage, ground: float, height: float, thickness: float) -> Motion:
@@ -148,7 +159,7 @@ def _waving(stage: Stage, ground: float, height: float, thickness: float) -> Mot
     seed = stage.rng.integers(2**32)
 
     def motion(points: np.ndarray) -> np.ndarray:
-        sway = stage.wind.sway(np.random.default_rng(seed), points[:, 0], natural, damping).T
+        sway = stage.wind.sway(np.random.default_rng(seed), 0.6 * points[:, 0], natural, damping).T
         s = (ground - points[:, 1]) / height
         across = reach * sway * (s**2 * (3 - s) / 2)
         return np.stack([across, across**2 / (2 * height)], -1)

@@ -23,9 +23,13 @@ class Light:
 
     def on(self, color: Color, level: float = 1.0) -> Color:
         """`color` in shade (level 0) to full sun (1); above 1 it shines."""
-        factor = np.asarray(self.shade) * (1 - level) + np.asarray(self.sun) * level
-        r, g, b = (float(value) for value in np.clip(np.asarray(color) * factor, 0, 1))
+        r, g, b = (min(c * (d * (1 - level) + s * level), 1.0) for c, d, s in zip(color, self.shade, self.sun, strict=True))
         return r, g, b
+
+    def over(self, colors: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """`on` for colours [n, 3] and levels [n]."""
+        levels = levels[:, None]
+        return colors * (np.asarray(self.shade) * (1 - levels) + np.asarray(self.sun) * levels)
 
 
 HOURS = {
@@ -68,7 +72,7 @@ class Stage:
     def add(self, canvas: Canvas, motion: Motion | None, nodes: tuple[int, int] = (4, 4), blur: float = 0.0) -> None:
         """Puts the drawing in front of all others; a motion of None means that it stands still."""
         texture = canvas.texture(blur)
-        texture[:3] *= np.clip(1 + 0.07 * fractal(self.rng, texture.shape[1:], (9.0, 9.0), 3), 0, 1.2)
+        texture[:3] *= np.clip(1 + 0.07 * fractal(self.rng, texture.shape[1:], (9.0, 9.0), 2), 0, 1.2)
         np.minimum(texture[:3], texture[3], out=texture[:3])
         left, top = canvas.origin
         size = np.array(texture.shape[:0:-1]) / TEXELS

@@ -1,6 +1,7 @@
 """Turbulent wind and what it does to a damped oscillator, both as sums of sinusoids, so that neither has a beginning."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -55,5 +56,8 @@ class Wind:
         own = np.exp(1j * rng.uniform(0, 2 * np.pi, LINES))
         carried = np.exp(1j * (self.phases - 2 * np.pi * f * x / self.speed))
         lines = self.amplitudes * response * carried * (np.sqrt(shared) + np.sqrt(1 - shared) * own)
-        turning = np.exp(2j * np.pi * f[:, None] * self.times)
-        return self.direction * self.strength * (lines @ turning).real
+        return self.direction * self.strength * (lines @ self._turning).real
+
+    @cached_property
+    def _turning(self) -> np.ndarray:
+        return np.exp(2j * np.pi * self.frequencies[:, None] * self.times)

@@ -1,8 +1,8 @@
 """Batches for training and evaluation, on Grain.
 
-The batch of a step is a function of (seed, step) alone: a restarted run asks for `start_step` and gets what it would have
-got. The global batch is also the same on any number of processes: process p of n takes the p-th of n equal consecutive
-parts.
+The batch of a step is a function of (seed, step) alone: a restarted run asks for `start_step` and gets what it would
+have got. The global batch is also the same on any number of processes: process p of n takes the p-th of n equal
+consecutive parts.
 """
 
 import functools
@@ -12,6 +12,7 @@ from typing import Literal
 
 import grain
 import numpy as np
+from absl import flags
 
 from gid_jax.data import augment as augmentation
 from gid_jax.data import codec
@@ -43,18 +44,19 @@ def make_loader(
     """Iterates over this process's part of the global batches, numpy, from `start_step` on.
 
     `slices`: image [b, h, w, 3], spectrum [b, h, w, 4] of one frequency each, frequency int32 [b].
-    `volumes`: image, spectrum [b, k, h, w, 4]. `pairs`: image, target [b, h, w, 3], motion [b, h, w, 2], weight [b, h, w].
-    Images float32 in [0, 1]; spectrum, motion and weight float32 in px, not normalised; b = batch_size / process_count.
+    `volumes`: image, spectrum [b, k, h, w, 4]. `pairs`: image, target [b, h, w, 3], motion [b, h, w, 2], weight [b,
+    h, w]. Images float32 in [0, 1]; spectrum, motion and weight float32 in px, not normalised; b = batch_size /
+    process_count.
 
     Training: endless, shuffled anew in each epoch, frequency and pair drawn at random. Evaluation: the stored order,
-    without randomness: element i has frequency i mod K, or pair i mod R. It ends after len(source) // batch_size batches,
-    the same on every process; a source smaller than one batch is repeated to fill one.
+    without randomness: element i has frequency i mod K, or pair i mod R. It ends after len(source) // batch_size
+    batches, the same on every process; a source smaller than one batch is repeated to fill one.
 
     `num_workers` processes decode and augment; 0 means threads of this process.
     Raises UserError for a batch size that the processes cannot share and for more frequencies than stored.
     """
     if batch_size % process_count:
-        raise UserError(f"config.batch_size={batch_size} must be a multiple of the number of processes, {process_count}")
+        raise UserError(f"config.batch_size={batch_size} must be a multiple of the {process_count} processes")
     stored = len(source.statistics.scales)
     if not 1 <= num_frequencies <= stored:
         raise UserError(f"config.num_frequencies={num_frequencies}: data set {source.name!r} holds 1 to {stored}")
@@ -66,14 +68,12 @@ def make_loader(
     dataset = dataset.batch(batch_size // process_count, drop_remainder=True)
     if not train:
         dataset = dataset[: max(1, len(source) // batch_size) * process_count]
-    dataset = dataset[process_index::process_count]
+    dataset = dataset[start_step * process_count + process_index :: process_count]
     batches = dataset.to_iter_dataset(grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=PREFETCHED))
     if num_workers:
+        flags.FLAGS.mark_as_parsed()  # Grain's worker processes read its own absl flags; its defaults are meant
         batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
-    iterator = iter(batches)
-    if start_step:
-        grain.experimental.set_next_index(iterator, start_step)
-    return iterator
+    return iter(batches)
 
 
 def _numbered(index: int, raw: dict) -> tuple[int, dict]:

@@ -46,8 +46,8 @@ class Source:
 def open_source(data_dir: str | Path, split: str) -> Source:
     """Opens `split` ("train" or "test") of the one finished data set under `data_dir`.
 
-    `data_dir` is what `data_pipeline.build` was given, or the folder of a version itself. Raises UserError where there is
-    no data set, an unfinished one, or more than one.
+    `data_dir` is what `data_pipeline.build` was given, or the folder of a version itself. Raises UserError where
+    there is no data set, an unfinished one, or more than one.
     """
     return Source(find_dataset(Path(data_dir).expanduser()), split)
 

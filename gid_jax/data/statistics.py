@@ -33,7 +33,8 @@ class DatasetStatistics:
         """Writes JSON, all or nothing."""
         path = Path(path)
         fields = dataclasses.asdict(self)
-        fields["scales"], fields["mean_power"] = (np.asarray(v, np.float64).tolist() for v in (self.scales, self.mean_power))
+        for name in ("scales", "mean_power"):
+            fields[name] = np.asarray(fields[name], np.float64).tolist()
         temporary = path.with_name(path.name + ".tmp")
         temporary.write_text(json.dumps(fields, indent=2) + "\n")
         temporary.replace(path)

@@ -6,7 +6,6 @@ import numpy as np
 from jaxtyping import Float
 from PIL import Image, ImageOps
 
-
 from gid_jax.errors import UserError
 
 SMALLEST_SIDE = 16

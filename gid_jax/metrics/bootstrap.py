@@ -11,8 +11,8 @@ LEVEL = 0.95
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, its 95 % interval [low, high] (None where a single group leaves nothing to resample), the number of values
-    and of groups."""
+    """A mean of `n` values in `groups` groups and its 95 % interval, None where one group leaves nothing to
+    resample."""
 
     mean: float
     low: float | None
@@ -28,8 +28,8 @@ def estimate(values: Sequence[float] | np.ndarray, groups: Sequence | np.ndarray
     """Mean of `values` with a percentile bootstrap that resamples whole groups.
 
     Values of one group are not independent (start frames of one video), so the group is what is drawn. The same groups
-    and seed draw the same resamples, and a difference of paired values has the interval of the pairs. Values that are not
-    finite raise ValueError, as does none at all.
+    and seed draw the same resamples, and a difference of paired values has the interval of the pairs. Values that are
+    not finite raise ValueError, as does none at all.
     """
     values = np.asarray(values, np.float64)
     if values.ndim != 1 or not len(values) or len(values) != len(groups) or not np.isfinite(values).all():

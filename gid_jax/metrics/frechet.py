@@ -13,8 +13,9 @@ def frechet_distance(
 ) -> float:
     """|m1 - m2|^2 + tr(C1 + C2 - 2 (C1^1/2 C2 C1^1/2)^1/2), in float64 (Dowson and Landau 1982).
 
-    Covariances are symmetric and positive semi-definite; eigenvalues that rounding makes negative count as zero, so that
-    singular covariances (fewer samples than dimensions) need no offset. Raises ValueError for values that are not finite.
+    Covariances are symmetric and positive semi-definite; eigenvalues that rounding makes negative count as zero, so
+    that singular covariances (fewer samples than dimensions) need no offset. Raises ValueError for values that are
+    not finite.
     """
     mean1, cov1, mean2, cov2 = (np.asarray(part, np.float64) for part in (mean1, cov1, mean2, cov2))
     if not all(np.isfinite(part).all() for part in (mean1, cov1, mean2, cov2)):

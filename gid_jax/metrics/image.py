@@ -20,7 +20,8 @@ def psnr(image: Images, reference: Images) -> Float[np.ndarray, "*b"]:
 def ssim(image: Images, reference: Images) -> Float[np.ndarray, "*b"]:
     """Structural similarity (Wang et al. 2004), mean over pixels and channels; 1 for equal pictures.
 
-    Window 11 x 11, Gaussian of sigma 1.5; only windows wholly inside the picture count. Raises ValueError for smaller pictures.
+    Window 11 x 11, Gaussian of sigma 1.5; only windows wholly inside the picture count. Raises ValueError for smaller
+    pictures.
     """
     x, y = np.asarray(image, np.float64), np.asarray(reference, np.float64)
     if min(x.shape[-3:-1]) < WINDOW:

@@ -7,9 +7,7 @@ from jaxtyping import Float
 ROWS = 2048  # of the kernel matrix at a time
 
 
-def kernel_distance(
-    x: Float[np.ndarray | jax.Array, "n d"], y: Float[np.ndarray | jax.Array, "m d"]
-) -> float:
+def kernel_distance(x: Float[np.ndarray | jax.Array, "n d"], y: Float[np.ndarray | jax.Array, "m d"]) -> float:
     """Unbiased estimate of MMD^2 between two samples under k(a, b) = (a . b / d + 1)^3, in float64.
 
     Zero on average for samples of one distribution, so it can be slightly negative. Needs two vectors on each side or

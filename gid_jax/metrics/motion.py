@@ -1,6 +1,7 @@
 """How near predicted motion is to true motion, and how natural it is: figures that need no feature network.
 
-Spectra [*b, k, h, w, 4] = (Re x, Re y, Im x, Im y) in px, k = 0 the mean (DC); motion maps [*b, h, w] in px. All in float64.
+Spectra [*b, k, h, w, 4] = (Re x, Re y, Im x, Im y) in px, k = 0 the mean (DC); motion maps [*b, h, w] in px.
+Everything is computed in float64.
 """
 
 import jax
@@ -17,10 +18,15 @@ def band_amplitude(spectrum: Spectrum) -> Float[np.ndarray, "*b k"]:
     return np.sqrt(power.mean(axis=(-2, -1)))
 
 
-def amplitude_error_db(predicted: Spectrum, true: Spectrum, floor: float = 1e-3) -> Float[np.ndarray, "*b k"]:
-    """20 log10 of the ratio of band amplitudes: 0 is right, +6 twice too strong. Amplitudes below `floor` px count as `floor`."""
-    ratio = np.maximum(band_amplitude(predicted), floor) / np.maximum(band_amplitude(true), floor)
-    return 20 * np.log10(ratio)
+def decibels(predicted: np.ndarray, true: np.ndarray, floor: float = 1e-3) -> np.ndarray:
+    """20 log10 (predicted / true) of amplitudes: 0 is right, +6 twice too strong. Less than `floor` px counts as
+    `floor`."""
+    return 20 * np.log10(np.maximum(predicted, floor) / np.maximum(true, floor))
+
+
+def amplitude_error_db(predicted: Spectrum, true: Spectrum) -> Float[np.ndarray, "*b k"]:
+    """The error of each band's amplitude in `decibels`."""
+    return decibels(band_amplitude(predicted), band_amplitude(true))
 
 
 def map_correlation(predicted: MotionMap, true: MotionMap) -> Float[np.ndarray, "*b"]:
@@ -38,8 +44,9 @@ def phase_coherence(spectrum: Spectrum) -> Float[np.ndarray, "*b"]:
 
         C_k = |sum_p S[k+1, p] conj(S[k, p])| / sum_p |S[k+1, p]| |S[k, p]|,     p over pixels and x, y.
 
-    A gust sets everything off at one time, so the phase step is the same everywhere: 1, whatever the time. Slices that know nothing of
-    each other have unrelated steps. Compare with the value of the true motion. Raises ValueError for fewer than 3 frequencies.
+    A gust sets everything off at one time, so the phase step is the same everywhere: 1, whatever the time. Slices
+    that know nothing of each other have unrelated steps. Compare with the value of the true motion. Raises ValueError
+    for fewer than 3 frequencies.
     """
     spectrum = np.asarray(spectrum, np.float64)
     if spectrum.shape[-4] < 3:
@@ -52,9 +59,9 @@ def phase_coherence(spectrum: Spectrum) -> Float[np.ndarray, "*b"]:
 
 
 def wrap_jump(trajectories: Float[np.ndarray | jax.Array, "*b t h w 2"]) -> Float[np.ndarray, "*b"]:
-    """Mean |F(0) - F(P-1)| over mean |F(t+1) - F(t)|, of one whole period: about 1 for a seamless loop, more for a visible jump.
+    """Mean |F(0) - F(P-1)| over mean |F(t+1) - F(t)|, of one whole period.
 
-    0 where nothing moves.
+    About 1 for a seamless loop, more for a visible jump, 0 where nothing moves.
     """
     trajectories = np.asarray(trajectories, np.float64)
     jump = np.linalg.norm(trajectories[..., 0, :, :, :] - trajectories[..., -1, :, :, :], axis=-1).mean(axis=(-2, -1))

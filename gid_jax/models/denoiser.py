@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gid_jax.models.image_encoder import ImageEncoder
-from gid_jax.models.layers import DType
+from gid_jax.models.layers import Draws, DType
 from gid_jax.models.unet import UNet
 
 
@@ -22,7 +22,7 @@ class Denoiser(nnx.Module):
         unet: Mapping[str, Any],
         dtype: DType = jnp.float32,
         remat: bool = False,
-        rngs: nnx.Rngs,
+        rngs: Draws,
     ):
         self.image_encoder = ImageEncoder(**image_encoder, dtype=dtype, rngs=rngs)
         self.unet = UNet(**unet, dtype=dtype, remat=remat, rngs=rngs)

@@ -19,7 +19,7 @@ class ImageEncoder(nnx.Module):
         base_channels: int = 64,
         norm_groups: int = 32,
         dtype: layers.DType = jnp.float32,
-        rngs: nnx.Rngs,
+        rngs: layers.Draws,
     ):
         norm = {"norm_groups": norm_groups, "epsilon": EPSILON, "dtype": dtype}
         wide = 2 * base_channels

@@ -9,9 +9,9 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.nn.initializers import Initializer, normal, variance_scaling, zeros
 
-uniform_fan_in = variance_scaling(1 / 3, "fan_in", "uniform")
+from gid_jax.models.network import Draws
+
 DType = Any
 
 
@@ -33,11 +33,9 @@ def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, i
 
 
 class Linear(nnx.Module):
-    def __init__(
-        self, inputs: int, outputs: int, *, init: Initializer = uniform_fan_in, dtype: DType, rngs: nnx.Rngs
-    ):
+    def __init__(self, inputs: int, outputs: int, *, gain: float = 1 / 3, dtype: DType, rngs: Draws):
         self.dtype = dtype
-        self.kernel = nnx.Param(init(rngs.params(), (inputs, outputs), jnp.float32))
+        self.kernel = nnx.Param(rngs.uniform((inputs, outputs), (gain / inputs) ** 0.5))
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -57,13 +55,13 @@ class Conv(nnx.Module):
         *,
         padding: tuple[int, int] | None = None,
         bias: bool = True,
-        init: Initializer = uniform_fan_in,
+        gain: float = 1 / 3,
         dtype: DType,
-        rngs: nnx.Rngs,
+        rngs: Draws,
     ):
         self.dtype, self.stride = dtype, stride
         self.padding = (size // 2, size // 2) if padding is None else padding
-        self.kernel = nnx.Param(init(rngs.params(), (size, size, inputs, outputs), jnp.float32))
+        self.kernel = nnx.Param(rngs.uniform((size, size, inputs, outputs), (gain / (size * size * inputs)) ** 0.5))
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -82,7 +80,7 @@ class GroupNorm(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(channels, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        batch, height, width, channels = x.shape
+        batch, channels = x.shape[0], x.shape[-1]
         x = x.astype(jnp.float32)
         moments = jnp.stack([jnp.mean(x, axis=(1, 2)), jnp.mean(jnp.square(x), axis=(1, 2))])
         moments = jnp.mean(moments.reshape(2, batch, self.groups, -1), axis=-1, keepdims=True)
@@ -103,13 +101,13 @@ class ResBlock(nnx.Module):
         norm_groups: int,
         epsilon: float,
         dtype: DType,
-        rngs: nnx.Rngs,
+        rngs: Draws,
     ):
         self.norm1 = GroupNorm(inputs, norm_groups, epsilon=epsilon, dtype=dtype)
         self.conv1 = Conv(inputs, outputs, dtype=dtype, rngs=rngs)
         self.time_emb_proj = Linear(time_channels, outputs, dtype=dtype, rngs=rngs) if time_channels else None
         self.norm2 = GroupNorm(outputs, norm_groups, epsilon=epsilon, dtype=dtype)
-        self.conv2 = Conv(outputs, outputs, init=zeros, dtype=dtype, rngs=rngs)
+        self.conv2 = Conv(outputs, outputs, gain=0, dtype=dtype, rngs=rngs)
         self.conv_shortcut = Conv(inputs, outputs, 1, dtype=dtype, rngs=rngs) if inputs != outputs else None
 
     def __call__(self, x: jax.Array, embedding: jax.Array | None = None) -> jax.Array:
@@ -131,14 +129,14 @@ def attend(query: jax.Array, key: jax.Array, value: jax.Array) -> jax.Array:
 class Attention(nnx.Module):
     """Residual self-attention of [..., tokens, channels]; tokens are normalised by the caller."""
 
-    def __init__(self, channels: int, head_channels: int, *, dtype: DType, rngs: nnx.Rngs):
+    def __init__(self, channels: int, head_channels: int, *, dtype: DType, rngs: Draws):
         if channels % head_channels:
             raise ValueError(f"heads of {head_channels} channels do not divide {channels} channels")
         self.head_channels = head_channels
         self.to_q = Linear(channels, channels, dtype=dtype, rngs=rngs)
         self.to_k = Linear(channels, channels, dtype=dtype, rngs=rngs)
         self.to_v = Linear(channels, channels, dtype=dtype, rngs=rngs)
-        self.to_out = Linear(channels, channels, init=zeros, dtype=dtype, rngs=rngs)
+        self.to_out = Linear(channels, channels, gain=0, dtype=dtype, rngs=rngs)
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
         query, key, value = (
@@ -152,7 +150,7 @@ class SpatialAttention(nnx.Module):
     """x + attention over all positions of a picture [b, h, w, c]."""
 
     def __init__(
-        self, channels: int, head_channels: int, *, norm_groups: int, epsilon: float, dtype: DType, rngs: nnx.Rngs
+        self, channels: int, head_channels: int, *, norm_groups: int, epsilon: float, dtype: DType, rngs: Draws
     ):
         self.group_norm = GroupNorm(channels, norm_groups, epsilon=epsilon, dtype=dtype)
         self.attention = Attention(channels, head_channels, dtype=dtype, rngs=rngs)
@@ -177,10 +175,10 @@ class FrequencyAttention(nnx.Module):
         norm_groups: int,
         epsilon: float,
         dtype: DType,
-        rngs: nnx.Rngs,
+        rngs: Draws,
     ):
         self.group_norm = GroupNorm(channels, norm_groups, epsilon=epsilon, dtype=dtype)
-        self.position = nnx.Param(normal(0.5)(rngs.params(), (num_frequencies, channels), jnp.float32))
+        self.position = nnx.Param(rngs.uniform((num_frequencies, channels), 0.5))
         self.attention = Attention(channels, head_channels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, frequency: jax.Array, num_slices: int) -> jax.Array:
@@ -195,7 +193,7 @@ class FrequencyAttention(nnx.Module):
 class Downsample(nnx.Module):
     """Convolution of stride 2: `padding` (1, 1) in the U-Net, (0, 1) in the VAE."""
 
-    def __init__(self, channels: int, *, padding: tuple[int, int] = (1, 1), dtype: DType, rngs: nnx.Rngs):
+    def __init__(self, channels: int, *, padding: tuple[int, int] = (1, 1), dtype: DType, rngs: Draws):
         self.conv = Conv(channels, channels, stride=2, padding=padding, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -205,7 +203,7 @@ class Downsample(nnx.Module):
 class Upsample(nnx.Module):
     """Nearest-neighbour doubling, cropped to `size` where a size was rounded up on the way down, then a convolution."""
 
-    def __init__(self, channels: int, *, dtype: DType, rngs: nnx.Rngs):
+    def __init__(self, channels: int, *, dtype: DType, rngs: Draws):
         self.conv = Conv(channels, channels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, size: tuple[int, int] | None = None) -> jax.Array:
@@ -231,9 +229,9 @@ def sinusoids(position: jax.Array, channels: int) -> jax.Array:
 class EmbeddingMLP(nnx.Module):
     """linear_2(silu(linear_1(x)))."""
 
-    def __init__(self, inputs: int, outputs: int, *, zero: bool = False, dtype: DType, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, *, zero: bool = False, dtype: DType, rngs: Draws):
         self.linear_1 = Linear(inputs, outputs, dtype=dtype, rngs=rngs)
-        self.linear_2 = Linear(outputs, outputs, init=zeros if zero else uniform_fan_in, dtype=dtype, rngs=rngs)
+        self.linear_2 = Linear(outputs, outputs, gain=0 if zero else 1 / 3, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array) -> jax.Array:
         return self.linear_2(nnx.silu(self.linear_1(x)))

@@ -1,8 +1,8 @@
 """The image-based renderer: features of the still picture are splatted along the motion and decoded.
 
 PAPER.md, renderer: a ResNet-34 pyramid of I0; motion and weight W at every level; softmax splatting; a decoder of
-modulated convolutions (co-modulated: a fixed latent and the picture's global features set the style) from coarse to fine.
-The style depends on I0 alone and nothing is random, so that frames of one picture do not flicker.
+modulated convolutions from coarse to fine (co-modulated: a fixed latent and the picture's global features set the
+style). The style depends on I0 alone and nothing is random, so that frames of one picture do not flicker.
 """
 
 from collections.abc import Sequence
@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.nn.initializers import normal, zeros
 
 from gid_jax.models import layers
 from gid_jax.models.resnet import FeaturePyramid
@@ -27,7 +26,7 @@ class ModulatedConv(nnx.Module):
     StyleGAN 2's weight demodulation, written as a scale before and after one convolution for the whole batch.
     """
 
-    def __init__(self, inputs: int, outputs: int, style_channels: int, *, dtype: layers.DType, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, style_channels: int, *, dtype: layers.DType, rngs: layers.Draws):
         self.style = layers.Linear(style_channels, inputs, dtype=jnp.float32, rngs=rngs)
         self.conv = layers.Conv(inputs, outputs, bias=False, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
@@ -45,7 +44,7 @@ class ModulatedConv(nnx.Module):
 class DecoderLevel(nnx.Module):
     """Two modulated convolutions over what comes from below, the warped features and their holes."""
 
-    def __init__(self, inputs: int, outputs: int, style_channels: int, *, dtype: layers.DType, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, style_channels: int, *, dtype: layers.DType, rngs: layers.Draws):
         self.first = ModulatedConv(inputs, outputs, style_channels, dtype=dtype, rngs=rngs)
         self.second = ModulatedConv(outputs, outputs, style_channels, dtype=dtype, rngs=rngs)
 
@@ -56,8 +55,8 @@ class DecoderLevel(nnx.Module):
 class Renderer(nnx.Module):
     """Frame t from frame 0 and the motion between them.
 
-    `width` is the ResNet's (64 in ResNet-34), `decoder_channels` the decoder's widths, finest first, one for each of the
-    1 to 6 levels. Pictures of any size are reflect-padded to multiples of 2^(levels - 1) and cropped back.
+    `width` is the ResNet's (64 in ResNet-34), `decoder_channels` the decoder's widths, finest first, one for each
+    of the 1 to 6 levels. Pictures of any size are reflect-padded to multiples of 2^(levels - 1) and cropped back.
     """
 
     def __init__(
@@ -68,22 +67,20 @@ class Renderer(nnx.Module):
         style_channels: int = 512,
         dtype: layers.DType = jnp.float32,
         remat: bool = False,
-        rngs: nnx.Rngs,
+        rngs: layers.Draws,
     ):
         self.levels, self.remat, self.dtype = len(decoder_channels), remat, dtype
         self.pyramid = FeaturePyramid(width=width, levels=self.levels, dtype=dtype, rngs=rngs)
         features = self.pyramid.widths
-        self.latent = nnx.Param(normal(1.0)(rngs.params(), (style_channels,), jnp.float32))
-        self.style = layers.EmbeddingMLP(
-            style_channels + features[-1], style_channels, dtype=jnp.float32, rngs=rngs
-        )
+        self.latent = nnx.Param(rngs.uniform((style_channels,), 1.0))
+        self.style = layers.EmbeddingMLP(style_channels + features[-1], style_channels, dtype=jnp.float32, rngs=rngs)
         decoder, below = [], 0
         for level in reversed(range(self.levels)):
             inputs = below + features[level] + 1 + (3 if level == 0 else 0)
             below = decoder_channels[level]
             decoder.append(DecoderLevel(inputs, below, style_channels, dtype=dtype, rngs=rngs))
         self.decoder = nnx.List(decoder)
-        self.conv_out = layers.Conv(below, 3, init=zeros, dtype=dtype, rngs=rngs)
+        self.conv_out = layers.Conv(below, 3, gain=0, dtype=dtype, rngs=rngs)
 
     def encode(self, image: jax.Array) -> list[jax.Array]:
         """Pictures [b, h, w, 3] in [0, 1] -> features of the padded picture, finest first: once for all frames."""

@@ -7,7 +7,6 @@ running_mean * scale. The layer that torchvision has not is `full`, the features
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.nn.initializers import he_normal
 
 from gid_jax.models import layers
 
@@ -37,9 +36,9 @@ class ConvNorm(nnx.Module):
         *,
         scale: float = 1.0,
         dtype: layers.DType,
-        rngs: nnx.Rngs,
+        rngs: layers.Draws,
     ):
-        self.conv = layers.Conv(inputs, outputs, size, stride, bias=False, init=he_normal(), dtype=dtype, rngs=rngs)
+        self.conv = layers.Conv(inputs, outputs, size, stride, bias=False, gain=2, dtype=dtype, rngs=rngs)
         self.norm = Affine(outputs, scale)
 
     def __call__(self, x: jax.Array) -> jax.Array:
@@ -49,7 +48,7 @@ class ConvNorm(nnx.Module):
 class BasicBlock(nnx.Module):
     """Two 3 x 3 convolutions around a shortcut; untrained, the second one's scale is 0 and the block its shortcut."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int, *, dtype: layers.DType, rngs: nnx.Rngs):
+    def __init__(self, inputs: int, outputs: int, stride: int, *, dtype: layers.DType, rngs: layers.Draws):
         self.first = ConvNorm(inputs, outputs, 3, stride, dtype=dtype, rngs=rngs)
         self.second = ConvNorm(outputs, outputs, 3, scale=0.0, dtype=dtype, rngs=rngs)
         same = inputs == outputs and stride == 1
@@ -64,7 +63,7 @@ class FeaturePyramid(nnx.Module):
     """Features at full, 1/2, 1/4 ... size, `widths` channels each: (w, w, w, 2 w, 4 w, 8 w)[:levels]; w = 64 is
     ResNet-34."""
 
-    def __init__(self, *, width: int, levels: int, dtype: layers.DType, rngs: nnx.Rngs):
+    def __init__(self, *, width: int, levels: int, dtype: layers.DType, rngs: layers.Draws):
         if not 1 <= levels <= 6:
             raise ValueError(f"a ResNet pyramid has 1 to 6 levels, not {levels}")
         self.widths = (width, width, width, 2 * width, 4 * width, 8 * width)[:levels]

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import jax
 import jax.numpy as jnp
 from flax import nnx
-from jax.nn.initializers import normal, zeros
 
 from gid_jax.models import layers
 
@@ -68,32 +67,26 @@ class UNet(nnx.Module):
         norm_groups: int = 32,
         dtype: layers.DType = jnp.float32,
         remat: bool = False,
-        rngs: nnx.Rngs,
+        rngs: layers.Draws,
     ):
         self.base_channels, self.dtype, self.remat = base_channels, dtype, remat
         widths = [base_channels * multiplier for multiplier in multipliers]
         time_channels = 4 * base_channels
         norm = {"norm_groups": norm_groups, "epsilon": EPSILON}
-        # A stream of their own, so that the other layers start alike with and without frequency attention.
-        frequency_rngs = nnx.Rngs(rngs.params())
 
         def block(inputs: int, width: int, attention: bool) -> Block:
             return Block(
                 layers.ResBlock(inputs, width, time_channels=time_channels, **norm, dtype=dtype, rngs=rngs),
                 layers.SpatialAttention(width, head_channels, **norm, dtype=dtype, rngs=rngs) if attention else None,
-                layers.FrequencyAttention(
-                    width, head_channels, num_frequencies, **norm, dtype=dtype, rngs=frequency_rngs
-                )
+                layers.FrequencyAttention(width, head_channels, num_frequencies, **norm, dtype=dtype, rngs=rngs)
                 if frequency_attention
                 else None,
             )
 
         self.conv_in = layers.Conv(in_channels, base_channels, dtype=dtype, rngs=rngs)
         self.time_embedding = layers.EmbeddingMLP(base_channels, time_channels, dtype=dtype, rngs=rngs)
-        self.frequency_table = nnx.Param(normal(1.0)(rngs.params(), (num_frequencies, base_channels), jnp.float32))
-        self.frequency_embedding = layers.EmbeddingMLP(
-            base_channels, time_channels, zero=True, dtype=dtype, rngs=rngs
-        )
+        self.frequency_table = nnx.Param(rngs.uniform((num_frequencies, base_channels), 1.0))
+        self.frequency_embedding = layers.EmbeddingMLP(base_channels, time_channels, zero=True, dtype=dtype, rngs=rngs)
 
         down, skips, inputs = [], [base_channels], base_channels
         for level, width in enumerate(widths):
@@ -114,7 +107,7 @@ class UNet(nnx.Module):
             up.append(Level(blocks, layers.Upsample(width, dtype=dtype, rngs=rngs) if level else None))
         self.up_blocks = nnx.List(up)
         self.conv_norm_out = layers.GroupNorm(inputs, norm_groups, epsilon=EPSILON, dtype=dtype)
-        self.conv_out = layers.Conv(inputs, out_channels, init=zeros, dtype=dtype, rngs=rngs)
+        self.conv_out = layers.Conv(inputs, out_channels, gain=0, dtype=dtype, rngs=rngs)
 
     def __call__(
         self, latents: jax.Array, features: jax.Array, time: jax.Array, frequency: jax.Array, num_slices: int = 1

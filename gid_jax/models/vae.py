@@ -43,7 +43,7 @@ class Trunk(nnx.Module):
 class Middle(nnx.Module):
     """Two ResNet blocks with one-headed attention between them."""
 
-    def __init__(self, channels: int, attention: bool, *, norm_groups: int, dtype: layers.DType, rngs: nnx.Rngs):
+    def __init__(self, channels: int, attention: bool, *, norm_groups: int, dtype: layers.DType, rngs: layers.Draws):
         common = {"norm_groups": norm_groups, "epsilon": EPSILON, "dtype": dtype, "rngs": rngs}
         self.first = layers.ResBlock(channels, channels, **common)
         self.attention = layers.SpatialAttention(channels, channels, **common) if attention else None
@@ -62,7 +62,7 @@ class Encoder(Trunk):
         *,
         dtype: layers.DType,
         remat: bool,
-        rngs: nnx.Rngs,
+        rngs: layers.Draws,
     ):
         self.remat = remat
         common = {"norm_groups": norm_groups, "epsilon": EPSILON, "dtype": dtype, "rngs": rngs}
@@ -99,7 +99,7 @@ class Decoder(Trunk):
         *,
         dtype: layers.DType,
         remat: bool,
-        rngs: nnx.Rngs,
+        rngs: layers.Draws,
     ):
         self.remat = remat
         common = {"norm_groups": norm_groups, "epsilon": EPSILON, "dtype": dtype, "rngs": rngs}
@@ -140,7 +140,7 @@ class VAE(nnx.Module):
         norm_groups: int = 32,
         dtype: layers.DType = jnp.float32,
         remat: bool = False,
-        rngs: nnx.Rngs,
+        rngs: layers.Draws,
     ):
         self.stride = 2 ** (len(multipliers) - 1)
         widths = [base_channels * multiplier for multiplier in multipliers]

@@ -52,7 +52,9 @@ def test_phase_coherence_of_unrelated_slices_falls_and_matches_the_loop():
     waves = spectrum[..., :2] + 1j * spectrum[..., 2:]
     terms = []
     for k in (1, 2):
-        products = [waves[k + 1, i, j, c] * np.conj(waves[k, i, j, c]) for i in range(20) for j in range(20) for c in (0, 1)]
+        products = [
+            waves[k + 1, i, j, c] * np.conj(waves[k, i, j, c]) for i in range(20) for j in range(20) for c in (0, 1)
+        ]
         terms.append(abs(sum(products)) / sum(abs(product) for product in products))
     assert motion.phase_coherence(spectrum) == pytest.approx(np.mean(terms), rel=1e-5)
     assert np.mean(terms) < 0.2

@@ -1,0 +1,301 @@
+"""Videos -> the finished data set: what goes in, which split, the report, and the one rename that makes it visible."""
+
+import contextlib
+import fnmatch
+import glob
+import json
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import tensorflow_datasets as tfds
+from apache_beam.options.pipeline_options import PipelineOptions
+from ml_collections import ConfigDict
+
+from data_pipeline import pipeline, quality
+from data_pipeline.examples import Clip, ExampleStore, open_clip
+from data_pipeline.gid_motion.gid_motion_dataset_builder import Builder, GidMotionConfig
+from data_pipeline.trajectories import Estimator
+from data_pipeline.video import SUFFIXES
+from gid_jax import flow
+from gid_jax.data.statistics import FILE_NAME
+from gid_jax.errors import UserError
+from gid_jax.progress import progress
+
+INPUTS_NAME = "inputs.json"  # in the finished set: what it was made of
+REPORT_NAME = "build_report.json"
+
+
+def build(
+    videos: str | None,
+    data_dir: str | None,
+    config: ConfigDict,
+    *,
+    holdout: str | None = None,
+    loops: str | None = None,
+    exact: bool = False,
+    options: PipelineOptions | None = None,
+    estimator: Estimator = flow.estimate,
+) -> Path:
+    """Builds the data set in `data_dir` from `videos` (a folder or a glob) and returns the folder of the finished set.
+
+    Goes on where an earlier call with the same arguments was stopped; returns at once if that call finished. Raises
+    `UserError` if nothing can be built, or if the place is taken by a set made of other videos or settings.
+    """
+    options = pipeline.parse_options([]) if options is None else options
+    root = _make_folder(data_dir)
+    began = time.monotonic()
+    clips, report = _open_clips(find_videos(videos), loops, exact)
+    name = "procedural_exact" if exact else config.preset
+    final = root / "gid_motion" / name / str(Builder.VERSION)
+    inputs = _describe_inputs(clips, config, holdout)
+    if final.exists():
+        if _read_json(final / INPUTS_NAME) != inputs:
+            raise UserError(f"{final}: made of other videos or settings; delete it or choose another --data_dir")
+        print("The data set is complete already.")
+        return final
+
+    spec = pipeline.StoreSpec(str(root / ".cache"), config, estimator)
+    store = spec.open()
+    with _watch("videos", clips, store.has_timeline):
+        pipeline.read_timelines(clips, spec, options)
+    starts = _find_starts(store, clips, report)
+    with _watch("start frames", starts, lambda element: store.has(*element)):
+        pipeline.make_examples(starts, spec, options)
+    accepted = _judge(store, starts, config.filters, report)
+    splits = choose_split(accepted, config.test_fraction, holdout) if accepted else {}
+    for clip in accepted:
+        report[clip.path]["split"] = next(split for split, members in splits.items() if clip in members)
+    paths = {
+        split: [store.example_path(clip, start) for clip in members for start in accepted[clip]]
+        for split, members in splits.items()
+    }
+    seconds = {"examples": round(time.monotonic() - began, 1)}
+    _write_report(root, config, name, report, paths, seconds)
+    if not accepted:
+        raise UserError(f"{videos}: no clip is fit for training; the reasons are in {root / REPORT_NAME}")
+
+    staging = root / ".cache" / "staging"
+    shutil.rmtree(staging, ignore_errors=True)
+    finished = _write_examples(staging, config, name, exact, paths, options)
+    pipeline.compute_statistics(paths["train"], config, finished / FILE_NAME, options)
+    (finished / INPUTS_NAME).write_text(json.dumps(inputs, indent=2) + "\n")
+    final.parent.mkdir(parents=True, exist_ok=True)
+    finished.rename(final)
+    shutil.rmtree(staging, ignore_errors=True)
+    seconds["total"] = round(time.monotonic() - began, 1)
+    _write_report(root, config, name, report, paths, seconds)
+    return final
+
+
+def find_videos(videos: str | None) -> list[Path]:
+    """Files of a folder, to any depth, that are named like videos; or the matches of a glob, whatever their names."""
+    if not videos:
+        raise UserError("--videos: missing; name a folder of videos or a glob")
+    if Path(videos).is_dir():
+        found = [path for path in Path(videos).rglob("*") if path.suffix.lower() in SUFFIXES]
+    else:
+        found = [Path(path) for path in glob.glob(videos, recursive=True)]
+    found = sorted(path for path in found if path.is_file())
+    if not found:
+        raise UserError(f"--videos={videos}: no video there; name a folder of videos or a glob")
+    return found
+
+
+def choose_split(clips: Sequence[Clip], test_fraction: float, holdout: str | None) -> dict[str, list[Clip]]:
+    """Whole videos to train and test, both never empty.
+
+    Without `holdout` a video goes to test if its content hash, as a fraction of the largest, is below `test_fraction`;
+    should that leave one side empty, the smallest hash goes to test, the largest to train. Raises `UserError` if there
+    is nothing to choose from.
+    """
+    clips = sorted(clips, key=lambda clip: clip.digest)
+    if holdout is not None:
+        test = [clip for clip in clips if matches(clip.path, holdout)]
+        if not test:
+            raise UserError(f"--holdout={holdout}: no accepted video matches; see build_report.json or change it")
+        if len(test) == len(clips):
+            raise UserError(f"--holdout={holdout}: matches every accepted video; nothing is left to train on")
+    else:
+        if len(clips) < 2:
+            raise UserError(
+                f"{clips[0].path}: the only accepted video; training and test need one each: add another to --videos"
+            )
+        count = sum(int(clip.digest[:16], 16) < test_fraction * 16**16 for clip in clips)
+        test = clips[: min(max(count, 1), len(clips) - 1)]
+    return {"train": [clip for clip in clips if clip not in test], "test": test}
+
+
+def matches(path: str, pattern: str) -> bool:
+    """Whether a glob means the file, by its name or its whole path."""
+    return fnmatch.fnmatch(Path(path).name, pattern) or fnmatch.fnmatch(path, pattern)
+
+
+def _make_folder(data_dir: str | None) -> Path:
+    if not data_dir:
+        raise UserError("--data_dir: missing; name a folder for the data set")
+    root = Path(data_dir).absolute()
+    try:
+        (root / ".cache").mkdir(parents=True, exist_ok=True)
+        (root / ".cache" / ".writable").touch()
+    except OSError as error:
+        reason = f"cannot be written ({error.strerror}); choose another folder"
+        raise UserError(f"--data_dir={data_dir}: {reason}") from error
+    return root
+
+
+def _open_clips(paths: Sequence[Path], loops: str | None, exact: bool) -> tuple[list[Clip], dict[str, dict[str, Any]]]:
+    """Readable files, each content once, by hash; and the beginning of the report, by path."""
+    clips: dict[str, Clip] = {}
+    report: dict[str, dict[str, Any]] = {}
+    for path in paths:
+        entry: dict[str, Any] = {"path": str(path), "split": None, "accepted": [], "rejected": []}
+        report[str(path)] = entry
+        try:
+            clip = open_clip(path, loop=loops is not None and matches(str(path), loops), exact=exact)
+        except UserError as error:
+            entry["reason"] = _without_path(error, str(path))
+            continue
+        if clip.digest in clips:
+            entry["reason"] = f"same content as {clips[clip.digest].path}"
+        else:
+            clips[clip.digest] = clip
+            entry["video_id"], entry["loop"] = clip.video_id, clip.loop
+    return sorted(clips.values(), key=lambda clip: clip.digest), report
+
+
+def _find_starts(
+    store: ExampleStore, clips: Sequence[Clip], report: dict[str, dict[str, Any]]
+) -> list[tuple[Clip, int]]:
+    """The start frames whose flow is to be estimated; the report gets the reasons against the others."""
+    found = []
+    for clip in clips:
+        entry = report[clip.path]
+        try:
+            starts, reasons = store.starts(clip)
+        except UserError as error:
+            entry["reason"] = _without_path(error, clip.path)
+            continue
+        entry["rejected"] = [{"start": start, "reason": reason} for start, reason in reasons.items()]
+        if not starts:
+            entry["reason"] = next(iter(reasons.values()), "no start frame")
+        found += [(clip, start) for start in starts]
+    return found
+
+
+def _judge(
+    store: ExampleStore, starts: Sequence[tuple[Clip, int]], filters: ConfigDict, report: dict[str, dict[str, Any]]
+) -> dict[Clip, list[int]]:
+    """Accepted start frames of each video that has any; the report gets every verdict."""
+    accepted: dict[Clip, list[int]] = {}
+    for clip, start in starts:
+        entry = report[clip.path]
+        try:
+            summary = store.summary(clip, start)
+            reason = quality.judge_motion(summary["motion_percentiles"], filters)
+        except UserError as error:
+            reason = _without_path(error, clip.path)
+        if reason is not None:
+            entry["rejected"].append({"start": start, "reason": reason})
+            continue
+        accepted.setdefault(clip, []).append(start)
+        entry["accepted"].append({"start": start, "flow_error": summary["flow_error"], "seconds": summary["seconds"]})
+    for clip, _ in starts:
+        if clip not in accepted:
+            report[clip.path]["reason"] = report[clip.path]["rejected"][-1]["reason"]
+    return accepted
+
+
+@contextlib.contextmanager
+def _watch(name: str, elements: Sequence[Any], is_done: Callable[[Any], bool]) -> Iterator[None]:
+    """A bar that counts what lies in the store, whichever process or machine puts it there."""
+    pending = [element for element in elements if not is_done(element)]
+    stop = threading.Event()
+
+    def watch(bar: Any) -> None:
+        waiting = pending
+        while waiting:
+            finished = stop.wait(bar.mininterval)
+            still = [element for element in waiting if not is_done(element)]
+            bar.update(len(waiting) - len(still))
+            waiting = still
+            if finished:
+                return
+
+    with progress(name=name, total=len(elements), initial=len(elements) - len(pending), unit="clip") as bar:
+        thread = threading.Thread(target=watch, args=(bar,), daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+
+def _write_examples(
+    staging: Path, config: ConfigDict, name: str, exact: bool, paths: dict[str, list[str]], options: PipelineOptions
+) -> Path:
+    """The TFDS set in `staging`, without its statistics."""
+    builder = Builder(
+        splits=paths,
+        distributed=not pipeline.runs_here(options),
+        data_dir=staging,
+        file_format="array_record",
+        config=GidMotionConfig(
+            name=name,
+            description=f"{config.width} x {config.height}" + (", with exact motion" if exact else ""),
+            width=config.width,
+            height=config.height,
+            num_frequencies=config.num_frequencies,
+            pairs=config.pairs,
+            exact=exact,
+        ),
+    )
+    tfds.disable_progress_bar()
+    with contextlib.redirect_stdout(None):
+        builder.download_and_prepare(
+            download_config=tfds.download.DownloadConfig(beam_options=options, try_download_gcs=False)
+        )
+    return Path(builder.data_dir)
+
+
+def _describe_inputs(clips: Sequence[Clip], config: ConfigDict, holdout: str | None) -> dict[str, Any]:
+    videos = {
+        clip.digest: {"loop": clip.loop, "held_out": bool(holdout and matches(clip.path, holdout))} for clip in clips
+    }
+    return {"config": json.loads(config.to_json()), "holdout": holdout is not None, "videos": videos}
+
+
+def _write_report(
+    root: Path,
+    config: ConfigDict,
+    name: str,
+    report: dict[str, Any],
+    paths: dict[str, list[str]],
+    seconds: dict[str, float],
+) -> None:
+    content = {
+        "data_set": f"gid_motion/{name}/{Builder.VERSION}",
+        "settings": json.loads(config.to_json()),
+        "examples": {split: len(members) for split, members in paths.items()},
+        "bytes_per_example": [round(Path(path).stat().st_size) for members in paths.values() for path in members],
+        "seconds": seconds,
+        "videos": list(report.values()),
+    }
+    temporary = root / (REPORT_NAME + ".tmp")
+    temporary.write_text(json.dumps(content, indent=2) + "\n")
+    temporary.replace(root / REPORT_NAME)
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def _without_path(error: UserError, path: str) -> str:
+    return str(error).removeprefix(f"{path}: ")

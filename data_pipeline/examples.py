@@ -1,0 +1,182 @@
+"""One start frame -> one stored example, kept in a folder under a name made of everything that decides its bytes.
+
+The folder is the build's memory: what is there is not computed again, whichever worker or run wrote it.
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from flax import serialization
+from ml_collections import ConfigDict
+
+from data_pipeline import quality, trajectories, video
+from gid_jax.data import codec
+from gid_jax.errors import UserError
+from gid_jax.motion.spectrum import to_spectrum
+
+RECIPE = 1  # raise it when the same video and settings are to give other bytes
+_DECIDING = ("width", "height", "num_frequencies", "num_frames", "fps", "flow_preset", "pairs")
+
+
+@dataclasses.dataclass(frozen=True)
+class Clip:
+    """A video file: its content's SHA-256, whether it is a seamless loop, its exact trajectories if they are used."""
+
+    path: str
+    digest: str
+    loop: bool = False
+    exact_path: str | None = None
+
+    @property
+    def video_id(self) -> str:
+        return f"{Path(self.path).stem}-{self.digest[:8]}"
+
+
+def open_clip(path: Path, *, loop: bool, exact: bool) -> Clip:
+    """Raises `UserError` for a file that cannot be read, or without the exact trajectories that are asked for."""
+    try:
+        with path.open("rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); check --videos") from error
+    exact_path = path.with_suffix(".npz")
+    if exact and not exact_path.is_file():
+        raise UserError(f"{path}: no exact trajectories beside it ({exact_path.name}); leave out --exact")
+    return Clip(str(path), digest, loop, str(exact_path) if exact else None)
+
+
+class StoreUnwritable(Exception):
+    """A full disk or a lost permission: no verdict on a video, so the build stops."""
+
+
+class ExampleStore:
+    """Timelines and examples in `folder`, made on first demand. `config` is configs/data.py's."""
+
+    def __init__(self, folder: Path, config: ConfigDict, estimator: trajectories.Estimator):
+        self._config, self._estimator = config, estimator
+        deciding = json.dumps([RECIPE, *(config[name] for name in _DECIDING)])
+        self._folder = folder / hashlib.sha256(deciding.encode()).hexdigest()[:16]
+        self._folder.mkdir(parents=True, exist_ok=True)
+        self._reader = video.WindowReader(config.num_frames, fps=config.fps, width=config.width, height=config.height)
+
+    def starts(self, clip: Clip) -> tuple[list[int], dict[int, str]]:
+        """`quality.find_starts` of the clip. Raises `UserError` where the video is damaged."""
+        difference = self._config.filters.duplicate_difference
+        read = functools.partial(video.read_timeline, Path(clip.path), difference)
+        fields = _once(self._timeline_path(clip), lambda: dataclasses.asdict(read()), clip.path)
+        starts, reasons = quality.find_starts(video.Timeline(**fields), self._config, loop=clip.loop)
+        if clip.exact_path is None:
+            return starts, reasons
+        return [start for start in starts if start == 0], reasons  # exact motion is known from frame 0 only
+
+    def has_timeline(self, clip: Clip) -> bool:
+        return self._timeline_path(clip).is_file()
+
+    def has(self, clip: Clip, start: int) -> bool:
+        return self._path(clip, start, "json").is_file()
+
+    def summary(self, clip: Clip, start: int) -> dict[str, Any]:
+        """motion_percentiles, flow_error and seconds of the example, which is computed unless it is there.
+
+        Raises `UserError` where it cannot be made.
+        """
+        return _once(self._path(clip, start, "json"), lambda: self._make(clip, start), clip.path)
+
+    def _make(self, clip: Clip, start: int) -> dict[str, Any]:
+        began = time.monotonic()
+        example, percentiles = self._compute(clip, start)
+        _write(self._path(clip, start, "msgpack"), serialization.msgpack_serialize(example))
+        return {
+            "motion_percentiles": percentiles.tolist(),
+            "flow_error": example["flow_error"].tolist(),
+            "seconds": round(time.monotonic() - began, 2),
+        }
+
+    def example_path(self, clip: Clip, start: int) -> str:
+        return str(self._path(clip, start, "msgpack"))
+
+    def _timeline_path(self, clip: Clip) -> Path:
+        return self._folder / f"{clip.digest}.timeline-{self._config.filters.duplicate_difference:g}.json"
+
+    def _path(self, clip: Clip, start: int, suffix: str) -> Path:
+        variant = f"{'.loop' if clip.loop else ''}{'.exact' if clip.exact_path else ''}"
+        return self._folder / f"{clip.digest}.{start:06d}{variant}.{suffix}"
+
+    def _compute(self, clip: Clip, start: int) -> tuple[dict[str, Any], np.ndarray]:
+        config = self._config
+        pictures = self._reader.read(Path(clip.path), start, loop=clip.loop)
+        motion = trajectories.estimate_trajectories(pictures, config.flow_preset, self._estimator)
+        if not np.all(np.isfinite(motion)):
+            raise UserError(f"{clip.path}: the flow from frame {start} is not finite; leave it out")
+        generator = np.random.default_rng([int(clip.digest[:15], 16), start])
+        times = np.sort(generator.choice(np.arange(1, config.num_frames), config.pairs, replace=False))
+        crop = video.source_crop(Path(clip.path), config.width, config.height)
+        example = codec.encode_example(
+            image=pictures[0],
+            spectrum=np.asarray(_spectrum(config.num_frequencies)(motion)),
+            motion_weight=np.linalg.norm(motion, axis=-1).mean(axis=0),
+            target_frames=pictures[times],
+            target_flows=motion[times],
+            target_times=times,
+            video_id=clip.video_id.encode(),
+            start=start,
+            fps=float(config.fps),
+            scale=crop.scale,
+            flow_error=trajectories.flow_error(pictures, motion, times, config.flow_preset, self._estimator),
+            **(self._exact(clip, crop) if clip.exact_path else {}),
+        )
+        return example, quality.motion_percentiles(motion)
+
+    def _exact(self, clip: Clip, crop: video.Crop) -> dict[str, np.ndarray]:
+        from data_pipeline.procedural import load_exact
+
+        motion, visibility = load_exact(clip.exact_path)
+        count = self._config.num_frames
+        if len(motion) < count:
+            raise UserError(f"{clip.exact_path}: {len(motion)} frames, {count} needed; render longer clips")
+        spectrum = np.asarray(_spectrum(self._config.num_frequencies)(np.asarray(motion[:count], np.float32)))
+        return {
+            "exact_spectrum": np.stack([trajectories.crop_motion(frequency, crop) for frequency in spectrum]),
+            "visibility": np.stack([trajectories.crop_mask(mask, crop) for mask in visibility[:count]]),
+        }
+
+
+def load_example(path: str) -> dict[str, Any]:
+    """The stored fields (`gid_jax.data.codec.EXAMPLE`) of an `ExampleStore.example_path`."""
+    return serialization.msgpack_restore(Path(path).read_bytes())
+
+
+@functools.cache
+def _spectrum(num_frequencies: int) -> Callable:
+    return jax.jit(functools.partial(to_spectrum, num_frequencies=num_frequencies))
+
+
+def _once(path: Path, compute: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
+    """What `compute` returned when `path` was first asked for; a `UserError` is remembered likewise."""
+    if not path.is_file():
+        try:
+            result = compute()
+        except UserError as error:
+            result = {"error": str(error).removeprefix(f"{name}: ")}
+        _write(path, json.dumps(result).encode())
+    result = json.loads(path.read_bytes())
+    if "error" in result:
+        raise UserError(f"{name}: {result['error']}")
+    return result
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f"{path.name}.{time.time_ns():x}.tmp")
+    try:
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise StoreUnwritable(f"{path}: cannot be written ({error.strerror})") from error

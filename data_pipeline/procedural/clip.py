@@ -1,0 +1,100 @@
+"""One clip: rendered from a seed, written, and its exact motion read back."""
+
+import os
+import zipfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+
+from data_pipeline.procedural import scenes
+from data_pipeline.procedural.compositor import compose, trace
+from data_pipeline.procedural.stage import HOURS, Stage
+from data_pipeline.procedural.wind import Wind
+from gid_jax.errors import UserError
+
+FPS = 30
+SAMPLES = 150  # frames of exact motion, from frame 0 on
+STEP = 64  # stored trajectories are integers of 1 / STEP px
+
+
+@dataclass(frozen=True)
+class ProceduralClip:
+    """Frames and the exact motion of the pixels of frame 0; T = min(150, frames)."""
+
+    frames: np.ndarray  # uint8 [t, h, w, 3]
+    trajectories: np.ndarray  # float32 [T, h, w, 2], (dx, dy) px, zero at T = 0
+    visibility: np.ndarray  # bool [T, h, w]: inside the picture and under nothing
+    scene: str
+    kinds: tuple[str, ...]  # of its elements
+    loop: bool = False
+
+
+def render_clip(seed: int, *, width: int, height: int, num_frames: int = 160, kinds: Sequence[str] | None = None) -> ProceduralClip:
+    """The scene of a seed. It is the same scene at every size; motion scales with the width.
+
+    `kinds` restricts the scenes to choose from (keys of `scenes.TRAIN` and `scenes.TEST_ONLY`); by default those of
+    the training split. UserError for an unknown kind or a size below 32 x 32.
+    """
+    if min(width, height) < 32 or num_frames < 1:
+        raise UserError(f"a procedural clip of {width} x {height} px, {num_frames} frames: ask for at least 32 x 32 and 1")
+    known = scenes.TRAIN | scenes.TEST_ONLY
+    names = tuple(scenes.TRAIN if kinds is None else kinds)
+    if unknown := [name for name in names if name not in known]:
+        raise UserError(f"no procedural scene called {unknown[0]!r}: choose from {', '.join(known)}")
+    rng = np.random.default_rng(seed)
+    shares = np.array([known[name][1] for name in names])
+    name = names[rng.choice(len(names), p=shares / shares.sum())]
+    build, _, hours = known[name]
+    stage = Stage(width, height, rng, Wind.blowing(rng, np.arange(num_frames) / FPS), HOURS[rng.choice(hours)])
+    build(stage)
+    assert stage.background is not None
+    frames, top = compose(stage.background, stage.layers, num_frames)
+    trajectories, visibility = trace(stage.layers, top, (height, width), min(SAMPLES, num_frames))
+    return ProceduralClip(frames, trajectories, visibility, name, tuple(sorted(stage.kinds)))
+
+
+def save_clip(clip: ProceduralClip, path: Path) -> None:
+    """Writes path.mp4 (H.264) and path.npz (exact motion), each whole or not at all; the video last."""
+    exact, video = path.with_suffix(".npz"), path.with_suffix(".mp4")
+    partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
+    np.savez_compressed(
+        partial,
+        steps=np.diff(np.round(clip.trajectories * STEP).astype(np.int16), axis=0, prepend=np.int16(0)),
+        step=np.float32(1 / STEP),
+        visibility=np.packbits(clip.visibility, axis=-1),
+        size=np.array(clip.visibility.shape),
+        scene=clip.scene,
+        kinds=np.array(clip.kinds),
+        fps=FPS,
+    )
+    os.replace(partial, exact)
+    partial = path.with_name(f".{path.name}.{os.getpid()}.mp4")
+    _encode(clip.frames, partial)
+    os.replace(partial, video)
+
+
+def _encode(frames: np.ndarray, path: Path) -> None:
+    with av.open(str(path), "w") as container:
+        options = {"crf": "12", "preset": "fast", "threads": "1"}
+        stream = container.add_stream("libx264", rate=Fraction(FPS), options=options)
+        stream.height, stream.width = frames.shape[1:3]
+        stream.pix_fmt = "yuv420p"
+        for picture in frames:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def load_exact(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
+    """Trajectories float32 [t, h, w, 2] (px, to 1/128) and visibility bool [t, h, w] of a written clip (.npz or .mp4)."""
+    path = Path(path).with_suffix(".npz")
+    try:
+        with np.load(path) as stored:
+            trajectories = stored["steps"].cumsum(0, dtype=np.int16) * stored["step"]
+            visibility = np.unpackbits(stored["visibility"], axis=-1, count=int(stored["size"][-1])).astype(bool)
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise UserError(f"{path}: not the exact motion of a procedural clip; render the clip again") from error
+    return trajectories.astype(np.float32), visibility

@@ -1,0 +1,206 @@
+"""Video files -> pictures at a fixed rate and size.
+
+Time is presentation time, counted from the first frame: a video ends at its last frame's time plus that frame's
+duration. Pictures are resized to cover the target and centre-cropped, with anti-aliasing, as they leave the decoder,
+so that only pictures of the target size are ever kept.
+"""
+
+import collections
+import dataclasses
+import itertools
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from PIL import Image
+
+from gid_jax.errors import UserError
+
+SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv")
+_TOLERANCE = 0.05  # of a frame: time stamps in whole milliseconds are that coarse
+
+
+@dataclasses.dataclass(frozen=True)
+class Timeline:
+    """When the source frames of a video are shown, in seconds from the first, and which repeat the one before."""
+
+    times: tuple[float, ...]
+    repeats: tuple[bool, ...]
+    duration: float
+    width: int
+    height: int
+
+    def num_frames(self, fps: float) -> int:
+        """Frames after resampling."""
+        return math.floor(self.duration * fps + _TOLERANCE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Crop:
+    """The part of a source picture that covers the target, centred, in source pixels; and the target's size."""
+
+    left: float
+    top: float
+    width: float
+    height: float
+    target_width: int
+    target_height: int
+
+    @classmethod
+    def cover(cls, source: tuple[int, int], target: tuple[int, int], pixel_aspect: float = 1.0) -> "Crop":
+        """`source` and `target` are (width, height). `pixel_aspect` is the width of a source pixel over its height."""
+        scale = max(target[0] / (source[0] * pixel_aspect), target[1] / source[1])
+        width = min(target[0] / (scale * pixel_aspect), source[0])
+        height = min(target[1] / scale, source[1])
+        return cls((source[0] - width) / 2, (source[1] - height) / 2, width, height, *target)
+
+    @property
+    def scale(self) -> float:
+        """Target pixels per source pixel, along y."""
+        return self.target_height / self.height
+
+    def apply(self, image: Image.Image, resample: Image.Resampling = Image.Resampling.BICUBIC) -> Image.Image:
+        box = (self.left, self.top, self.left + self.width, self.top + self.height)
+        return image.resize((self.target_width, self.target_height), resample, box, reducing_gap=3.0)
+
+
+def read_timeline(path: Path, duplicate_difference: float) -> Timeline:
+    """Decodes the whole video once.
+
+    A frame repeats the one before if their luma differs by less than `duplicate_difference` of 255 on average, judged
+    at up to 512 pixels of width. Raises `UserError` where the file is missing, empty, truncated or no video.
+    """
+    times: list[float] = []
+    repeats: list[bool] = []
+    end, before, size = 0.0, None, (0, 0)
+    reformatter = VideoReformatter()  # one for all frames: setting it up costs more than using it
+    for time, length, frame, _ in _decode(path):
+        width = min(frame.width, 512)
+        height = max(1, round(frame.height * width / frame.width))
+        luma = reformatter.reformat(frame, width, height, "gray").to_ndarray().astype(np.float32)
+        same = before is not None and before.shape == luma.shape
+        repeats.append(same and float(np.abs(luma - before).mean()) < duplicate_difference)
+        times.append(time)
+        end, before, size = time + length, luma, _upright_size(frame)
+    return Timeline(tuple(times), tuple(repeats), end, *size)
+
+
+def read_frames(path: Path, *, fps: float, width: int, height: int, loop: bool = False) -> Iterator[np.ndarray]:
+    """The video at `fps`, each time the frame nearest to it: uint8 [height, width, 3]; over and over if a `loop`.
+
+    Raises `UserError` like `read_timeline`.
+    """
+    for _ in itertools.count() if loop else range(1):
+        count, shown, reformatter = 0, None, VideoReformatter()
+        for shot in _decode(path):
+            if shown is not None:
+                until = math.ceil((shown.time + shot.time) / 2 * fps - 1e-6)
+                yield from _repeat(shown, until - count, width, height, reformatter)
+                count = max(count, until)
+            shown = shot
+        assert shown is not None
+        total = math.floor((shown.time + shown.length) * fps + _TOLERANCE)
+        yield from _repeat(shown, total - count, width, height, reformatter)
+
+
+class WindowReader:
+    """Reads windows of `length` frames. Windows of one video that are asked for in order cost one pass over it."""
+
+    def __init__(self, length: int, *, fps: float, width: int, height: int):
+        self._target = {"fps": fps, "width": width, "height": height}
+        self._window: collections.deque[np.ndarray] = collections.deque(maxlen=length)
+        self._playing: tuple[Path, bool] | None = None
+        self._frames: Iterator[np.ndarray] = iter(())
+        self._position = 0
+
+    def read(self, path: Path, start: int, *, loop: bool) -> np.ndarray:
+        """Frames start ... start + length - 1, uint8 [t, h, w, 3]. Raises `UserError` if the video ends before."""
+        length = self._window.maxlen or 0
+        if self._playing != (path, loop) or self._position > start + length:
+            self._playing, self._position = (path, loop), 0
+            self._window.clear()
+            self._frames = read_frames(path, loop=loop, **self._target)
+        for frame in itertools.islice(self._frames, start + length - self._position):
+            self._window.append(frame)
+            self._position += 1
+        if self._position != start + length:
+            self._playing = None
+            raise UserError(f"{path}: ends after {self._position} frames, before frame {start + length}; leave it out")
+        return np.stack(self._window)
+
+
+def source_crop(path: Path, width: int, height: int) -> Crop:
+    """The crop that `read_frames` applies to the first frame."""
+    return _crop(next(_decode(path)), width, height)
+
+
+class _Shot(NamedTuple):
+    time: float  # s after the first frame
+    length: float  # s
+    frame: av.VideoFrame
+    pixel_aspect: float  # width of a pixel over its height, as stored
+
+
+def _repeat(shot: _Shot, times: int, width: int, height: int, reformatter: VideoReformatter) -> Iterator[np.ndarray]:
+    if times > 0:
+        picture = reformatter.reformat(shot.frame, format="rgb24").to_ndarray()
+        upright = np.rot90(picture, _quarter_turns(shot.frame))
+        image = _crop(shot, width, height).apply(Image.fromarray(np.ascontiguousarray(upright)))
+        yield from itertools.repeat(np.asarray(image), times)
+
+
+def _crop(shot: _Shot, width: int, height: int) -> Crop:
+    aspect = 1 / shot.pixel_aspect if _quarter_turns(shot.frame) % 2 else shot.pixel_aspect
+    return Crop.cover(_upright_size(shot.frame), (width, height), aspect)
+
+
+def _quarter_turns(frame: av.VideoFrame) -> int:
+    """Counter-clockwise turns by 90 degrees that put the picture upright."""
+    return round(frame.rotation / 90) % 4
+
+
+def _upright_size(frame: av.VideoFrame) -> tuple[int, int]:
+    return (frame.height, frame.width) if _quarter_turns(frame) % 2 else (frame.width, frame.height)
+
+
+def _decode(path: Path) -> Iterator[_Shot]:
+    """In order of presentation. A frame whose time does not advance is left out."""
+    if not path.is_file():
+        raise UserError(f"{path}: no such file; check --videos")
+    if path.stat().st_size == 0:
+        raise UserError(f"{path}: the file is empty; copy it again or leave it out")
+    origin, last, length, declared = None, -math.inf, 0.0, None
+    try:
+        with av.open(str(path), metadata_errors="ignore") as container:
+            if not container.streams.video:
+                raise UserError(f"{path}: has no picture, only sound or data; leave it out")
+            stream = container.streams.video[0]
+            stream.thread_type = "AUTO"
+            if stream.duration and stream.time_base:
+                declared = float(stream.duration * stream.time_base)
+            aspect = float(stream.sample_aspect_ratio or 1)
+            usual = float(1 / stream.average_rate) if stream.average_rate else 1 / 30
+            for frame in container.decode(stream):
+                time = last + usual if frame.time is None else frame.time
+                origin = (0.0 if frame.time is None else time) if origin is None else origin
+                if not time > last:
+                    continue
+                length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
+                last = time
+                yield _Shot(time - origin, length, frame, aspect)
+    except (av.error.FFmpegError, ValueError) as error:
+        found = "not a video, or damaged" if origin is None else f"damaged after {last - origin:.1f} s"
+        raise UserError(f"{path}: {found} ({_reason(error)}); export it again or leave it out") from error
+    if origin is None:
+        raise UserError(f"{path}: holds no frame that can be decoded; export it again or leave it out")
+    if declared is not None and last - origin + length < 0.9 * declared - 0.1:
+        found = f"{last - origin + length:.1f} of {declared:.1f} s"
+        raise UserError(f"{path}: truncated, only {found} are there; copy it again or leave it out")
+
+
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error) or type(error).__name__

@@ -1,0 +1,67 @@
+"""Evaluates a bundle on the test split of a data set.
+
+    python -m gid_jax.eval --bundle=B --data_dir=D --out=O [--config=configs/eval.py:PRESET] [--limit=N]
+
+Writes O/metrics.json and O/report.html. The presets are demo (the default), paper and test; `--config.x.y=v`
+overrides any setting. Every figure stands beside what a prediction reaches that has not seen the picture.
+"""
+
+import importlib.util
+from pathlib import Path
+
+from absl import flags
+from ml_collections import config_flags
+
+from gid_jax import cli
+from gid_jax.errors import UserError
+
+
+class _Flags(flags.FlagValues):
+    """Flags with a configuration among them: an override of a setting that does not exist is the user's error."""
+
+    def __call__(self, argv, known_only=False):
+        try:
+            return super().__call__(argv, known_only)
+        except (AttributeError, KeyError) as error:
+            raise UserError(f"no such setting in the configuration: {str(error).strip(chr(34))}") from error
+
+
+def _default_config() -> str | None:
+    spec = importlib.util.find_spec("configs.eval")
+    return spec.origin if spec else None
+
+
+FLAGS = _Flags()
+flags.DEFINE_string("bundle", None, "Bundle to evaluate, made by gid_jax.export.", flag_values=FLAGS)
+flags.DEFINE_string("data_dir", None, "Data set, made by data_pipeline.build.", flag_values=FLAGS)
+flags.DEFINE_string("out", None, "Folder for metrics.json and report.html.", flag_values=FLAGS)
+flags.DEFINE_integer("limit", None, "At most so many test examples.", lower_bound=1, flag_values=FLAGS)
+config_flags.DEFINE_config_file("config", _default_config(), "Protocol: configs/eval.py:PRESET.", flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    if arguments:
+        raise UserError(f"unexpected argument {arguments[0]!r}")
+    for name in ("bundle", "data_dir", "out"):
+        if not FLAGS[name].value:
+            raise UserError(f"--{name} is missing: {FLAGS[name].help}")
+
+    from gid_jax.data.source import open_source
+    from gid_jax.evaluation import report, run
+    from gid_jax.evaluation.model import BundleModel
+    from gid_jax.inference.bundle import load_bundle
+
+    config = FLAGS.config
+    if FLAGS.limit:
+        config.num_examples = min(config.num_examples, FLAGS.limit)
+    out = Path(FLAGS.out)
+    report.prepare(out)
+    model = BundleModel(load_bundle(FLAGS.bundle), **config.sampling)
+    train, test = (open_source(FLAGS.data_dir, split) for split in ("train", "test"))
+    metrics = run.evaluate(model, train, test, config, out)
+    print(report.answer(metrics["summary"]))
+    print(f"{out / 'metrics.json'}\n{out / 'report.html'}")
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

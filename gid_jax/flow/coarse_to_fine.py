@@ -1,0 +1,96 @@
+"""Dense motion of one picture towards many, coarse to fine."""
+
+import functools
+from collections.abc import Callable
+from typing import Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Bool, Float
+
+from gid_jax.flow import pyramid, solver
+from gid_jax.flow.presets import PRESETS, Preset
+
+CACHE_PIXELS = 1 << 14
+"""Pixels relaxed at once on a CPU: the solver's planes (15 of 4 bytes a pixel) then stay in a core's cache."""
+DEVICE_PIXELS = 1 << 23
+"""Pixels relaxed at once on an accelerator, to bound its memory."""
+
+
+def estimate(
+    source: Float[Array | np.ndarray, "h w 3"],
+    targets: Float[Array | np.ndarray, "n h w 3"],
+    preset: Literal["accurate", "fast"] = "accurate",
+) -> Float[Array, "n h w 2"]:
+    """Forward motion (dx, dy) px of every source pixel: source(p) is found at p + F_i(p) in target i.
+
+    Pictures are float32 in [0, 1]. One program is compiled per (h, w) and number of targets. Raises ValueError for pictures of
+    unequal size or with a side under 8 px, and for an unknown preset.
+    """
+    source, targets = jnp.asarray(source, jnp.float32), jnp.asarray(targets, jnp.float32)
+    if source.ndim != 3 or source.shape[2] != 3 or targets.shape[1:] != source.shape:
+        raise ValueError(f"source must be [h, w, 3] and targets [n, h, w, 3], got {source.shape} and {targets.shape}")
+    if min(source.shape[:2]) < 8:
+        raise ValueError(f"pictures must be at least 8 x 8 px, got {source.shape[1]} x {source.shape[0]}")
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(sorted(PRESETS))}")
+    return _estimate(source, targets, PRESETS[preset])
+
+
+@functools.partial(jax.jit, static_argnames="preset")
+def _estimate(source: Array, targets: Array, preset: Preset) -> Array:
+    weights = solver.Weights(*(jnp.float32(getattr(preset, name)) for name in solver.Weights._fields))
+    counts = jnp.int32(preset.warps), jnp.int32(preset.sweeps)
+    first, others = _luminance(source[None], preset.blur), _luminance(targets, preset.blur)
+    sizes = pyramid.level_sizes(*source.shape[:2], preset.ratio, preset.smallest)
+    field = jnp.zeros((len(targets), *sizes[0]), jnp.float32), jnp.zeros((len(targets), *sizes[0]), jnp.float32)
+    for height, width in sizes:
+        field = pyramid.resize_field(field, height, width)
+        level = pyramid.resize_planes(first, height, width), pyramid.resize_planes(others, height, width)
+        field = _by_chunks(
+            lambda f, target, source=level[0]: solver.refine(f, source, target, weights, *counts), field, level[1]
+        )
+    return jnp.stack(field, axis=-1)
+
+
+def _luminance(pictures: Array, blur: float) -> Array:
+    grey = 0.299 * pictures[..., 0] + 0.587 * pictures[..., 1] + 0.114 * pictures[..., 2]
+    return pyramid.gaussian_blur(grey, blur)
+
+
+def _by_chunks(refine: Callable[[solver.Field, Array], solver.Field], field: solver.Field, targets: Array) -> solver.Field:
+    """`refine` on equal parts of the targets, one after the other; the last part is filled up with still, blank pictures."""
+    n, height, width = targets.shape
+    budget = CACHE_PIXELS if jax.default_backend() == "cpu" else DEVICE_PIXELS
+    parts = -(-n // max(1, budget // (height * width)))
+    size = -(-n // max(parts, 1))
+    if parts <= 1:
+        return refine(field, targets)
+    fill = ((0, parts * size - n), (0, 0), (0, 0))
+    split = [jnp.pad(p, fill).reshape(parts, size, height, width) for p in (*field, targets)]
+    u, v = lax.map(lambda part: refine((part[0], part[1]), part[2]), split)
+    return u.reshape(-1, height, width)[:n], v.reshape(-1, height, width)[:n]
+
+
+def consistency(forward: Float[Array, "n h w 2"], backward: Float[Array, "n h w 2"]) -> Float[Array, "n h w"]:
+    """|F(p) + B(p + F(p))| px: how far a pixel misses itself after going to the target and back; bilinear, the border repeated.
+
+    `backward` is the motion of each target's pixels to the source.
+    """
+    there = (forward[..., 0], forward[..., 1])
+    back = [solver.fetch(backward[..., i], there) for i in range(2)]
+    return jnp.sqrt((there[0] + back[0]) ** 2 + (there[1] + back[1]) ** 2)
+
+
+def occlusion(forward: Float[Array, "n h w 2"], backward: Float[Array, "n h w 2"]) -> Bool[Array, "n h w"]:
+    """True where a source pixel is hidden in, or outside of, the target: it misses itself by more than rounding and interpolation explain.
+
+    |F + B|^2 > 0.01 (|F|^2 + |B|^2) + 0.5, both fields in pixels (Sundaram et al. 2010).
+    """
+    there = (forward[..., 0], forward[..., 1])
+    back = [solver.fetch(backward[..., i], there) for i in range(2)]
+    missed = (there[0] + back[0]) ** 2 + (there[1] + back[1]) ** 2
+    length = there[0] ** 2 + there[1] ** 2 + back[0] ** 2 + back[1] ** 2
+    return (missed > 0.01 * length + 0.5) | (solver.inside(there) == 0)

@@ -1,0 +1,173 @@
+"""A bundle: the folder with all that inference needs, independent of training.
+
+    bundle.json               version, model arguments, scales, whitening, size, provenance, sha256 of the files below
+    vae.safetensors           float32, names are the parameters' paths joined by "/"
+    denoiser.safetensors
+    renderer.safetensors
+"""
+
+import dataclasses
+import functools
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jaxtyping import Float
+from safetensors import SafetensorError
+from safetensors.numpy import load, save
+
+from gid_jax.errors import UserError
+from gid_jax.models.denoiser import Denoiser
+from gid_jax.models.network import Network, Params
+from gid_jax.models.renderer import Renderer
+from gid_jax.models.vae import VAE
+
+VERSION = 1
+FILE_NAME = "bundle.json"
+MODELS = {"vae": VAE, "denoiser": Denoiser, "renderer": Renderer}
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Bundle:
+    """Everything between a photo and its video.
+
+    `models` and `params` have the keys `vae`, `denoiser`, `renderer`: the constructor's arguments and the parameters.
+    `scales` are s_k in pixels at `width` x `height`, the size of training; `latent_mean` and `latent_std` whiten
+    latents per channel [4] or per frequency and channel [k, 4]. `schedule` holds the arguments of `scaled_linear`.
+    `provenance` says where each part came from, for people.
+    """
+
+    models: Mapping[str, dict[str, Any]]
+    params: Mapping[str, Params]
+    scales: Float[np.ndarray, " k"]
+    latent_mean: Float[np.ndarray, "*k 4"]
+    latent_std: Float[np.ndarray, "*k 4"]
+    width: int
+    height: int
+    num_frequencies: int
+    schedule: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    version: int = VERSION
+
+    @functools.cached_property
+    def networks(self) -> "Networks":
+        return Networks(**{part: _network(part, self.models[part]) for part in MODELS})
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Networks:
+    vae: Network[VAE]
+    denoiser: Network[Denoiser]
+    renderer: Network[Renderer]
+
+
+def save_bundle(bundle: Bundle, out: str | Path) -> None:
+    """Writes the folder `out` as a whole: another bundle there is replaced, anything else is left alone.
+
+    Raises UserError where `out` is something else than a bundle or cannot be written.
+    """
+    out = Path(out).absolute()
+    check_target(out)
+    temporary, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("partial", "old"))
+    try:
+        temporary.mkdir(parents=True)
+        files = {}
+        for part in MODELS:
+            weights = save(flatten(bundle.params[part]))
+            (temporary / f"{part}.safetensors").write_bytes(weights)
+            files[f"{part}.safetensors"] = {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
+        fields = {
+            field.name: _plain(getattr(bundle, field.name)) for field in dataclasses.fields(bundle) if field.name != "params"
+        }
+        (temporary / FILE_NAME).write_text(json.dumps(fields | {"files": files}, indent=2) + "\n")
+        if out.exists():
+            out.rename(old)
+        temporary.rename(out)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+
+
+def check_target(out: str | Path) -> None:
+    """Raises UserError unless a bundle may be written at `out`: nothing there, an empty folder, or a bundle."""
+    out = Path(out)
+    if out.exists() and not (out / FILE_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise UserError(f"{out}: exists and is no bundle; choose another --out")
+
+
+def load_bundle(path: str | Path) -> Bundle:
+    """Reads and checks a bundle. Raises UserError naming the file that is missing, damaged or of another version."""
+    path = Path(path)
+    if not (path / FILE_NAME).is_file():
+        raise UserError(f"{path}: no bundle there ({FILE_NAME} is missing); make one with python -m gid_jax.export")
+    try:
+        fields = json.loads((path / FILE_NAME).read_text())
+        version = fields["version"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{path / FILE_NAME}: not readable ({error}); export the bundle again") from error
+    if version != VERSION:
+        raise UserError(f"{path}: bundle of version {version}, this program reads {VERSION}: export it again")
+    try:
+        files = fields.pop("files")
+        for name in ("scales", "latent_mean", "latent_std"):
+            fields[name] = np.asarray(fields[name], np.float32)
+        fields["params"] = {part: _load_weights(path, part, fields["models"][part], files) for part in MODELS}
+        return Bundle(**fields)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UserError(f"{path / FILE_NAME}: incomplete or damaged ({error}); export the bundle again") from error
+
+
+def flatten(params: Params, prefix: str = "") -> dict[str, np.ndarray]:
+    """Nested parameters as {"path/to/leaf": array}."""
+    flat: dict[str, np.ndarray] = {}
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{name}/")
+        else:
+            flat[prefix + name] = np.ascontiguousarray(value, np.float32)
+    return flat
+
+
+def _load_weights(folder: Path, part: str, model: dict[str, Any], files: Mapping[str, Any]) -> Params:
+    path = folder / f"{part}.safetensors"
+    try:
+        content = path.read_bytes()
+        if hashlib.sha256(content).hexdigest() != files[path.name]["sha256"]:
+            raise UserError(f"{path}: damaged (its sha256 is not the one in {FILE_NAME}); copy or export the bundle again")
+        weights = load(content)
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); copy or export the bundle again") from error
+    wanted = jax.eval_shape(_network(part, model).init, jax.random.key(0))
+    shapes = {
+        jax.tree_util.keystr(place, simple=True, separator="/"): leaf.shape
+        for place, leaf in jax.tree_util.tree_leaves_with_path(wanted)
+    }
+    for name in sorted(shapes.keys() | weights.keys()):
+        found, needed = weights[name].shape if name in weights else "absent", shapes.get(name, "absent")
+        if found != needed:
+            raise UserError(f"{path}: {name} is {found}, needed is {needed}; export the bundle again")
+    tree: Params = {}
+    for name, value in weights.items():
+        *parents, leaf = name.split("/")
+        node = tree
+        for parent in parents:
+            node = node.setdefault(parent, {})
+        node[leaf] = value
+    return tree
+
+
+def _network(part: str, model: Mapping[str, Any]) -> Network:
+    return Network(lambda rngs: MODELS[part](**model, rngs=rngs))
+
+
+def _plain(value: Any) -> Any:
+    """Arrays as lists, the rest as JSON has it."""
+    return json.loads(json.dumps(value, default=lambda leaf: np.asarray(leaf).tolist()))

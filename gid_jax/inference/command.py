@@ -1,0 +1,45 @@
+"""What `animate` and `interact` share: the flags of sampling, and the photo and bundle that they name."""
+
+import numpy as np
+from absl import flags
+
+from gid_jax.errors import UserError
+from gid_jax.inference import generate
+from gid_jax.inference.bundle import Bundle, load_bundle
+from gid_jax.inference.photo import read_photo, shrink
+
+
+def define_flags(values: flags.FlagValues) -> None:
+    flags.DEFINE_string("out", None, "file to write", flag_values=values)
+    flags.DEFINE_string("bundle", None, "trained models: the folder that gid_jax.export made", flag_values=values)
+    flags.DEFINE_integer("seed", 0, "another seed, another motion", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer(
+        "steps", generate.NUM_STEPS, "sampling steps", lower_bound=1, upper_bound=1000, flag_values=values
+    )
+    flags.DEFINE_enum(
+        "method", "ddim", ["ddim", "dpmpp_2m"], "sampler; dpmpp_2m needs far fewer steps", flag_values=values
+    )
+    flags.DEFINE_float(
+        "guidance", generate.GUIDANCE, "classifier-free guidance w; 0 is none", lower_bound=0.0, flag_values=values
+    )
+    flags.DEFINE_float("magnify", 1.0, "how many times as far everything moves", flag_values=values)
+    flags.DEFINE_integer(
+        "longest_side", 0, "shrink a larger photo to this many pixels; 0 keeps its size", lower_bound=0, flag_values=values
+    )
+
+
+def read_inputs(arguments: list[str], values: flags.FlagValues) -> tuple[np.ndarray, Bundle]:
+    """The photo [h, w, 3] that the one argument names, and the bundle of `--bundle`. Raises UserError."""
+    if len(arguments) != 1:
+        raise UserError(f"give one picture, not {len(arguments)}: PHOTO --out=... --bundle=...")
+    photo = read_photo(arguments[0])
+    if not values.bundle:
+        raise UserError("--bundle is missing: give a folder made by python -m gid_jax.export (./launch/quickstart.sh makes one)")
+    return (shrink(photo, values.longest_side) if values.longest_side else photo), load_bundle(values.bundle)
+
+
+def predict(photo: np.ndarray, bundle: Bundle, values: flags.FlagValues) -> np.ndarray:
+    """The photo's spectral volume [k, H, W, 4] under the flags of sampling."""
+    return generate.predict_spectrum(
+        bundle, photo, seed=values.seed, num_steps=values.steps, guidance=values.guidance, method=values.method
+    )

@@ -1,0 +1,185 @@
+"""From a photo to its spectral volume, and from both to frames (PAPER.md, sampling; DESIGN's conventions for units)."""
+
+import functools
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, UInt8
+
+from gid_jax.diffusion.guidance import classifier_free
+from gid_jax.diffusion.samplers import sample
+from gid_jax.diffusion.schedule import scaled_linear
+from gid_jax.inference.bundle import Bundle, Networks
+from gid_jax.inference.photo import resize
+from gid_jax.motion.normalization import denormalize
+from gid_jax.motion.spectrum import at_times, mean_magnitude, resize_motion
+from gid_jax.progress import progress
+from gid_jax.training.rng import stream_key
+
+NUM_STEPS = 50
+GUIDANCE = 0.0
+LATENT_STRIDE = 4
+PIXELS_AT_ONCE = 2**19  # frames are rendered together up to so many pixels
+
+Method = Literal["ddim", "dpmpp_2m"]
+
+_bars: list[Any] = []  # the progress bar of the call that is running, if it shows one
+
+
+def model_size(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
+    """(height, width) at which the motion of a picture is predicted: the picture's aspect, about as many pixels as the
+    pictures of training, sides multiples of the U-Net's stride.
+    """
+    stride = LATENT_STRIDE * 2 ** (len(bundle.models["denoiser"]["unet"]["multipliers"]) - 1)
+    scale = (bundle.width * bundle.height / (width * height)) ** 0.5
+    return max(stride, stride * round(height * scale / stride)), max(stride, stride * round(width * scale / stride))
+
+
+def predict_spectrum(
+    bundle: Bundle,
+    image: Float[ArrayLike, "h w 3"],
+    *,
+    seed: int = 0,
+    num_steps: int = NUM_STEPS,
+    guidance: float = GUIDANCE,
+    method: Method = "ddim",
+) -> Float[np.ndarray, "k H W 4"]:
+    """A spectral volume of the picture `image` ([0, 1], any size), in pixels of the resolution `model_size`."""
+    image = np.asarray(image, np.float32)
+    image = resize(image, *model_size(bundle, *image.shape[:2]))
+    with progress(name="predicting motion", total=num_steps, unit="step") as bar:
+        _bars.append(bar)
+        try:
+            spectra = _predict(bundle, jnp.asarray(image)[None], [seed], (num_steps, guidance, method, True))
+            jax.effects_barrier()
+        finally:
+            _bars.remove(bar)
+    return np.asarray(spectra)[0]
+
+
+def _report() -> None:
+    """Called by the compiled sampler once a step."""
+    for bar in _bars:
+        bar.update()
+
+
+def predict_spectra(
+    bundle: Bundle,
+    images: Float[ArrayLike, "b h w 3"],
+    seeds: Sequence[int],
+    *,
+    num_steps: int = NUM_STEPS,
+    guidance: float = GUIDANCE,
+    method: Method = "ddim",
+) -> Float[np.ndarray, "b k h w 4"]:
+    """Spectral volumes of pictures whose sides are multiples of 4, in their own pixels; a seed for each.
+
+    The K slices of a volume are denoised together. A picture's volume depends on its seed, not on its companions
+    (up to float32 rounding). Raises ValueError unless there are as many seeds as pictures.
+    """
+    images = jnp.asarray(images, jnp.float32)
+    if len(seeds) != len(images):
+        raise ValueError(f"{len(images)} pictures need as many seeds, not {len(seeds)}")
+    return np.asarray(_predict(bundle, images, seeds, (num_steps, guidance, method, False)))
+
+
+def _predict(bundle: Bundle, images: Array, seeds: Sequence[int], options: tuple) -> Array:
+    latent = (bundle.num_frequencies, *(side // LATENT_STRIDE for side in images.shape[1:3]), bundle.latent_mean.shape[-1])
+    noise = jnp.stack([jax.random.normal(stream_key(seed, "latents", 0), latent) for seed in seeds])
+    statistics = {"scales": bundle.scales, "mean": bundle.latent_mean, "std": bundle.latent_std}
+    params = {"vae": bundle.params["vae"], "denoiser": bundle.params["denoiser"]}
+    schedule = tuple(sorted(bundle.schedule.items()))
+    return _sample(bundle.networks, schedule, options, params, statistics, images, noise)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1, 2))
+def _sample(
+    networks: Networks, schedule: tuple, options: tuple, params: dict, statistics: dict, images: Array, noise: Array
+) -> Array:
+    num_steps, guidance, method, reporting = options
+    batch, num_slices, *latent = noise.shape
+    denoiser = networks.denoiser.bind(params["denoiser"])
+    features = jnp.repeat(denoiser.encode_image(images), num_slices, axis=0)
+    frequency = jnp.tile(jnp.arange(num_slices, dtype=jnp.int32), batch)
+
+    def denoise(z: Array, t: Array, features: Array) -> Array:
+        return denoiser(z, features, jnp.full(len(z), t, jnp.int32), frequency, num_slices)
+
+    def conditional(z: Array, t: Array) -> Array:
+        if reporting:
+            jax.debug.callback(_report)
+        return denoise(z, t, features)
+
+    guided = classifier_free(conditional, functools.partial(denoise, features=jnp.zeros_like(features)), guidance)
+    z = sample(guided, noise.reshape(-1, *latent), scaled_linear(**dict(schedule)), num_steps=num_steps, method=method)
+    mean, std = (_per_slice(statistics[name], num_slices, batch) for name in ("mean", "std"))
+    slices = networks.vae.bind(params["vae"]).decode(z * std + mean)
+    return denormalize(slices.reshape(batch, num_slices, *slices.shape[1:]), statistics["scales"])
+
+
+def _per_slice(statistic: Array, num_slices: int, batch: int) -> Array:
+    """Whitening statistics [c] or [k, c] as [b * k, 1, 1, c]."""
+    per_frequency = jnp.broadcast_to(statistic.reshape(-1, statistic.shape[-1]), (num_slices, statistic.shape[-1]))
+    return jnp.tile(per_frequency, (batch, 1))[:, None, None, :]
+
+
+def from_rest(spectrum: Float[ArrayLike, "k h w 4"]) -> Float[Array, "k h w 4"]:
+    """The spectrum with F(0) = 0, so that a video starts as its photo.
+
+    A truncated or predicted series does not vanish at t = 0. The whole motion is shifted by -F(0), which changes the
+    mean displacement only: S_0 = -2 sum_k Re S_k. The predicted S_0 drops out.
+    """
+    spectrum = jnp.asarray(spectrum, jnp.float32)
+    real = -2 * jnp.sum(spectrum[1:, ..., :2], axis=0)
+    return spectrum.at[0].set(jnp.concatenate([real, jnp.zeros_like(real)], axis=-1))
+
+
+def render_frames(
+    bundle: Bundle,
+    image: Float[ArrayLike, "h w 3"],
+    spectrum: Float[ArrayLike, "k H W 4"],
+    times: Float[ArrayLike, " t"],
+    magnify: float = 1.0,
+) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+    """Frames of the picture `image` at `times` (in frames of 1/30 s, any real number), at the picture's own size.
+
+    `spectrum` is in pixels of its own resolution and moves the picture `magnify` times as far; at time 0 nothing is
+    displaced. Features and splatting weight are computed once; memory does not grow with the number of frames.
+    """
+    image = jnp.asarray(image, jnp.float32)
+    height, width = image.shape[:2]
+    spectrum = magnify * from_rest(spectrum)
+    weight = splatting_weight(spectrum, height, width)
+    networks, params = bundle.networks, bundle.params["renderer"]
+    pyramid = _encode(networks, params, image)
+    times = np.asarray(times, np.float64)
+    chunk = max(1, min(8, len(times), PIXELS_AT_ONCE // (height * width)))
+    for first in range(0, len(times), chunk):
+        wanted = times[first : first + chunk]
+        padded = np.pad(wanted, (0, chunk - len(wanted)), mode="edge")  # one compiled size
+        frames = _render(networks, params, pyramid, image, weight, at_times(spectrum, padded))
+        yield from np.asarray(frames)[: len(wanted)]
+
+
+def splatting_weight(spectrum: Float[ArrayLike, "k H W 4"], height: int, width: int) -> Float[Array, "h w"]:
+    """W, the mean over the clip of |F_t|, at height x width and in pixels of that size."""
+    x, y = width / spectrum.shape[-2], height / spectrum.shape[-3]
+    weight = mean_magnitude(jnp.asarray(spectrum) * jnp.asarray([x, y, x, y], jnp.float32).reshape(1, 1, 1, 4))
+    return jax.image.resize(weight, (height, width), "linear")
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _encode(networks: Networks, params: dict, image: Array) -> Any:
+    return networks.renderer.bind(params).encode(image[None])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _render(networks: Networks, params: dict, pyramid: Any, image: Array, weight: Array, motion: Array) -> Array:
+    renderer = networks.renderer.bind(params)
+    motion = resize_motion(motion, *image.shape[:2])
+    render = functools.partial(renderer.render, pyramid, image[None])
+    frames = jax.vmap(lambda field: render(field[None], weight[None])[0])(motion)
+    return jnp.round(255 * jnp.clip(frames, 0, 1)).astype(jnp.uint8)

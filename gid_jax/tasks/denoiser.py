@@ -1,0 +1,189 @@
+"""Stages 2 and 3: noise prediction in the whitened latents of spectra, on single slices and on whole volumes."""
+
+import itertools
+from collections.abc import Iterator
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from gid_jax.diffusion.schedule import scaled_linear
+from gid_jax.errors import UserError
+from gid_jax.models.denoiser import Denoiser
+from gid_jax.models.network import Network
+from gid_jax.models.vae import VAE
+from gid_jax.motion.normalization import normalize
+from gid_jax.progress import progress
+from gid_jax.tasks.stages import check_alike, load_earlier
+from gid_jax.tasks.task import Batch, Metrics, Task, Tree
+from gid_jax.training import sharding
+
+FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
+
+
+class DenoiserTask(Task):
+    """Mean squared error of the predicted noise (eq. 3) at uniform t, one frequency slice at a time.
+
+    The picture's features are replaced by zeros, the null condition, with probability `config.condition_dropout`.
+    """
+
+    kind: ClassVar[Literal["slices", "volumes"]] = "slices"
+
+    def __init__(self, config: ConfigDict, scales: np.ndarray):
+        super().__init__(config, scales)
+        model, vae_model = config.model.to_dict(), config.vae_model.to_dict()
+        self.vae = Network(lambda rngs: VAE(**vae_model, dtype=self.dtype, rngs=rngs))
+        self.denoiser = Network(lambda rngs: Denoiser(**model, dtype=self.dtype, remat=config.remat, rngs=rngs))
+        self.schedule = scaled_linear(**config.schedule)
+
+    def init(self, key: jax.Array) -> tuple[Tree, Tree]:
+        vae_key, key = jax.random.split(key)
+        channels = self.config.vae_model.latent_channels
+        frozen = {
+            "scales": jnp.asarray(self.scales),
+            "vae": self.vae.init(vae_key),
+            "latent_mean": jnp.zeros(channels),
+            "latent_std": jnp.ones(channels),
+        }
+        return self.denoiser.init(key), frozen
+
+    def inherit(self) -> Tree:
+        """The VAE and the scales that it was trained with; whitening is still to be computed."""
+        stage = load_earlier(self.config, "vae", "vae")
+        check_alike(self.config, "vae_model", stage, "model", self.config.vae)
+        channels = self.config.vae_model.latent_channels
+        return {
+            "scales": stage.frozen["scales"],
+            "vae": stage.params,
+            "latent_mean": np.zeros(channels, np.float32),
+            "latent_std": np.ones(channels, np.float32),
+        }
+
+    def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:
+        """Whitening: mean and standard deviation of each latent channel over `whitening_batches` training batches."""
+        moments = jax.jit(self._moments)
+        count = self.config.whitening_batches
+        sums = [
+            jax.device_get(moments(frozen, batch))
+            for batch in progress(itertools.islice(batches, count), name="whitening statistics", total=count)
+        ]
+        first, second = np.mean(np.asarray(sums, np.float64), axis=0)
+        std = np.sqrt(np.maximum(second - first**2, 1e-12))
+        return {**frozen, "latent_mean": first.astype(np.float32), "latent_std": std.astype(np.float32)}
+
+    def _moments(self, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array]:
+        _, spectrum, frequency, _ = self._slices(batch)
+        latents = self._encode(frozen, spectrum, frequency)
+        return jnp.mean(latents, axis=(0, 1, 2)), jnp.mean(jnp.square(latents), axis=(0, 1, 2))
+
+    def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        time_key, drop_key, key = jax.random.split(key, 3)
+        volumes = (len(batch["image"]),)
+        time = jax.random.randint(time_key, volumes, 0, self.schedule.num_steps)
+        kept = jax.random.bernoulli(drop_key, 1 - self.config.condition_dropout, volumes)
+        loss = self._error(params, frozen, batch, time, kept, key)
+        return loss, {"loss": loss}
+
+    def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
+        """The error at evenly spread t with the picture, and as `loss_null` without it: what the picture is worth."""
+        volumes = len(batch["image"])
+        time = (jnp.arange(volumes) * self.schedule.num_steps + self.schedule.num_steps // 2) // volumes
+        with_picture = jnp.ones(volumes, bool)
+        return {
+            "loss": self._error(params, frozen, batch, time, with_picture, key),
+            "loss_null": self._error(params, frozen, batch, time, ~with_picture, key),
+        }
+
+    def _error(
+        self, params: Tree, frozen: Tree, batch: Batch, time: jax.Array, kept: jax.Array, key: jax.Array
+    ) -> jax.Array:
+        """Mean squared error of the noise; `time` [b] and `kept` [b], whether the picture is shown, are per volume."""
+        image, spectrum, frequency, num_slices = self._slices(batch)
+        denoiser = self.denoiser.bind(full_params(params, frozen))
+        latents = self._encode(frozen, spectrum, frequency)
+        latents = (latents - _per_channel(frozen["latent_mean"])) / _per_channel(frozen["latent_std"])
+        noise = jax.random.normal(key, latents.shape)
+        features = denoiser.encode_image(image) * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
+        features, time = (jnp.repeat(x, num_slices, axis=0) for x in (features, time))
+        noisy = self.schedule.add_noise(latents, noise, time)
+        noisy, features = sharding.constrain((noisy, features), self._placement)
+        predicted = denoiser(noisy, features, time, frequency, num_slices=num_slices)
+        return jnp.mean(jnp.square(predicted - noise))
+
+    def _encode(self, frozen: Tree, spectrum: jax.Array, frequency: jax.Array) -> jax.Array:
+        """Latents [n, h/4, w/4, c] of slices [n, h, w, 4] in px: the posterior's mean, not whitened."""
+        normalized = normalize(spectrum, frozen["scales"][frequency])
+        mean, _ = self.vae.bind(frozen["vae"]).encode(sharding.constrain(normalized, self._placement))
+        return jax.lax.stop_gradient(mean)
+
+    _placement = sharding.BATCH
+
+    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, int]:
+        """Pictures [b, h, w, 3], slices [n, h, w, 4], their frequencies [n], slices per picture."""
+        return batch["image"], batch["spectrum"], batch["frequency"], 1
+
+
+class CoordinatedTask(DenoiserTask):
+    """The same error on whole volumes, all K slices at the same t; trains the frequency attention on the frozen base.
+
+    `params` hold only the new layers: nothing is differentiated, averaged or optimised for the base.
+    """
+
+    kind: ClassVar[Literal["volumes"]] = "volumes"
+    _placement = sharding.SLICES
+
+    def init(self, key: jax.Array) -> tuple[Tree, Tree]:
+        params, frozen = super().init(key)
+        params, base = partition(params, FREQUENCY_ATTENTION)
+        return params, {**frozen, "base": base}
+
+    def inherit(self) -> Tree:
+        """The base, its VAE, scales and whitening, as stage 2 left them."""
+        stage = load_earlier(self.config, "base", "denoiser")
+        check_alike(self.config, "vae_model", stage, "vae_model", self.config.base)
+        check_alike(self.config, "model", stage, "model", self.config.base, ignore=FREQUENCY_ATTENTION)
+        if self.config.vae:
+            vae = load_earlier(self.config, "vae", "vae").params
+            same = jax.tree.map(np.array_equal, vae, stage.frozen["vae"])
+            if not all(jax.tree.leaves(same)):
+                raise UserError(f"config.vae={self.config.vae}: the base was trained on another VAE; leave config.vae empty")
+        return {**stage.frozen, "base": stage.params}
+
+    def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:
+        return frozen
+
+    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, int]:
+        volumes, count = batch["spectrum"].shape[:2]
+        spectrum = batch["spectrum"].reshape(-1, *batch["spectrum"].shape[2:])
+        return batch["image"], spectrum, jnp.tile(jnp.arange(count), volumes), count
+
+
+def full_params(params: Tree, frozen: Tree) -> Tree:
+    """Parameters of the whole denoiser: the trained ones and, in stage 3, the frozen base."""
+    return _merge(params, frozen["base"]) if "base" in frozen else params
+
+
+def partition(params: Tree, component: str) -> tuple[Tree, Tree]:
+    """Nested dicts of (what lies under a path component of this name, everything else), without empty dicts."""
+    inside, outside = {}, {}
+    for name, value in params.items():
+        if name == component:
+            inside[name] = value
+        elif isinstance(value, dict):
+            first, second = partition(value, component)
+            inside.update({name: first} if first else {})
+            outside.update({name: second} if second else {})
+        else:
+            outside[name] = value
+    return inside, outside
+
+
+def _merge(first: Tree, second: Tree) -> Tree:
+    both = {name: _merge(first[name], second[name]) for name in first.keys() & second.keys()}
+    return {**first, **second, **both}
+
+
+def _per_channel(vector: jax.Array) -> jax.Array:
+    return vector.reshape(1, 1, 1, -1)

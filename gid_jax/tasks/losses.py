@@ -1,0 +1,31 @@
+"""Losses that several tasks share."""
+
+import jax
+import jax.numpy as jnp
+
+
+def absolute(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Mean of |x - y|."""
+    return jnp.mean(jnp.abs(x - y))
+
+
+def multiscale_gradient(x: jax.Array, y: jax.Array, levels: int = 4) -> jax.Array:
+    """Gradient consistency of fields [b, h, w, c]: sum over scales of the mean of |d/dx R| and |d/dy R|, R = x - y.
+
+    Each scale halves the one before by means of 2 x 2 pixels (an odd last row or column is left out).
+    """
+    residual, total = x - y, jnp.zeros((), jnp.float32)
+    for level in range(levels):
+        total += jnp.mean(jnp.abs(jnp.diff(residual, axis=1))) + jnp.mean(jnp.abs(jnp.diff(residual, axis=2)))
+        b, h, w, c = residual.shape
+        if level == levels - 1 or min(h, w) < 4:
+            break
+        blocks = residual[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c)
+        residual = jnp.mean(blocks, axis=(2, 4))
+    return total
+
+
+def psnr(x: jax.Array, y: jax.Array) -> jax.Array:
+    """Peak signal-to-noise ratio in dB of pictures in [0, 1], mean over the batch."""
+    error = jnp.mean(jnp.square(x - y), axis=(1, 2, 3))
+    return jnp.mean(-10 * jnp.log10(jnp.maximum(error, 1e-10)))

@@ -1,0 +1,49 @@
+"""The seam between the loop and the science: what a stage trains, on which batches, against which loss."""
+
+import abc
+from collections.abc import Iterator
+from typing import Any, ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+Tree = Any
+Batch = dict[str, jax.Array]
+Metrics = dict[str, jax.Array]
+
+
+class Task(abc.ABC):
+    """One stage of training. All but `inherit` and `prepare` are pure and run inside `jax.jit`.
+
+    `frozen` holds what the stage needs and does not train, always `scales` float32 [k], s_k of the adaptive
+    normalisation in px. Batches are those of `gid_jax.data.loader` for `kind`.
+    """
+
+    kind: ClassVar[Literal["slices", "volumes", "pairs"]]
+
+    def __init__(self, config: ConfigDict, scales: np.ndarray):
+        self.config = config
+        self.scales = np.asarray(scales, np.float32)
+        self.dtype = jnp.dtype(config.compute_dtype)
+
+    @abc.abstractmethod
+    def init(self, key: jax.Array) -> tuple[Tree, Tree]:
+        """Fresh parameters, and frozen values of the right shapes, for which `inherit` gives the true ones."""
+
+    def inherit(self) -> Tree:
+        """The frozen values of a new run, numpy, from earlier stages. Raises UserError when one is missing or unlike."""
+        return {"scales": self.scales}
+
+    def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:
+        """Completes the frozen values of a new run from training data."""
+        return frozen
+
+    @abc.abstractmethod
+    def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        """The scalar to be minimised and what to log of it, among them itself as `loss`."""
+
+    @abc.abstractmethod
+    def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
+        """Metrics of a held-out batch with the averaged parameters."""

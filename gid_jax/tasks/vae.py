@@ -1,0 +1,57 @@
+"""Stage 1: the autoencoder of single frequency slices, on normalised values."""
+
+from typing import ClassVar, Literal
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from gid_jax.models.network import Network
+from gid_jax.models.vae import VAE
+from gid_jax.motion.normalization import denormalize, normalize
+from gid_jax.tasks import losses
+from gid_jax.tasks.task import Batch, Metrics, Task, Tree
+
+GRADIENT_WEIGHT = 0.2  # PAPER.md: L1 1, gradient consistency 0.2, KL 1e-6
+KL_WEIGHT = 1e-6
+
+
+class VAETask(Task):
+    """L1 + 0.2 multi-scale gradient consistency + 1e-6 KL."""
+
+    kind: ClassVar[Literal["slices"]] = "slices"
+
+    def __init__(self, config: ConfigDict, scales: np.ndarray):
+        super().__init__(config, scales)
+        model = config.model.to_dict()
+        self.vae = Network(lambda rngs: VAE(**model, dtype=self.dtype, remat=config.remat, rngs=rngs))
+
+    def init(self, key: jax.Array) -> tuple[Tree, Tree]:
+        return self.vae.init(key), {"scales": jnp.asarray(self.scales)}
+
+    def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
+        target = normalize(batch["spectrum"], frozen["scales"][batch["frequency"]])
+        vae = self.vae.bind(params)
+        mean, log_variance = vae.encode(target)
+        latent = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
+        result = vae.decode(latent)
+        l1, gradient = losses.absolute(result, target), losses.multiscale_gradient(result, target)
+        kl = kl_divergence(mean, log_variance)
+        loss = l1 + GRADIENT_WEIGHT * gradient + KL_WEIGHT * kl
+        return loss, {"loss": loss, "l1": l1, "gradient": gradient, "kl": kl}
+
+    def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
+        """The loss, and the share of the spectra's energy (px^2) that reconstruction from the mean explains."""
+        _, metrics = self.loss(params, frozen, batch, key)
+        spectrum, scales = batch["spectrum"], frozen["scales"][batch["frequency"]]
+        vae = self.vae.bind(params)
+        result = denormalize(vae.decode(vae.encode(normalize(spectrum, scales))[0]), scales)
+        missed = jnp.sum(jnp.square(result - spectrum)) / jnp.maximum(jnp.sum(jnp.square(spectrum)), 1e-12)
+        return {**metrics, "energy_explained": 1 - missed}
+
+
+def kl_divergence(mean: jax.Array, log_variance: jax.Array) -> jax.Array:
+    """KL from N(mean, variance) to N(0, 1), summed over a latent [h, w, c] and averaged over the batch."""
+    terms = 0.5 * (jnp.square(mean) + jnp.exp(log_variance) - 1 - log_variance)
+    return jnp.mean(jnp.sum(terms, axis=(1, 2, 3)))

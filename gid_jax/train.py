@@ -1,0 +1,48 @@
+"""Trains one stage.
+
+    python -m gid_jax.train --config=configs/vae.py:demo --workdir=OUT/vae --config.data_dir=DATA
+
+The stages are configs/vae.py, denoiser.py, coordinated.py and renderer.py, each with the presets paper, highres, demo and
+test. `--config.x.y=v` overrides any setting. The same command started again continues from the newest checkpoint.
+"""
+
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+
+from gid_jax import cli
+from gid_jax.errors import UserError
+
+
+class _Flags(flags.FlagValues):
+    """Flags with a configuration among them: an override of a setting that does not exist is a flag error."""
+
+    def __call__(self, argv, known_only=False):
+        try:
+            return super().__call__(argv, known_only)
+        except (AttributeError, KeyError) as error:
+            raise UserError(f"no such setting in the configuration: {str(error).strip(chr(34))}") from error
+
+
+FLAGS = _Flags()
+config_flags.DEFINE_config_file("config", None, "Configuration file and preset: configs/NAME.py:PRESET.", flag_values=FLAGS)
+flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, config.json.", flag_values=FLAGS)
+flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0.", flag_values=FLAGS)
+flags.DEFINE_integer("num_processes", None, "Several processes: how many.", flag_values=FLAGS)
+flags.DEFINE_integer("process_id", None, "Several processes: which one this is, from 0.", flag_values=FLAGS)
+
+
+def main(arguments: list[str]) -> None:
+    from gid_jax.training import run
+
+    if arguments:
+        raise UserError(f"unexpected argument {arguments[0]!r}: settings are --config.name=value")
+    if not FLAGS.workdir:
+        raise UserError("--workdir is missing: name the folder of the run")
+    if not isinstance(FLAGS.config, ConfigDict):
+        raise UserError("--config is missing or no such file: name one, such as configs/vae.py:demo")
+    run.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
+    run.run(FLAGS.config, FLAGS.workdir)
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)

@@ -1,0 +1,94 @@
+"""One training run from a configuration: processes, workdir, data, task, mesh, then the loop."""
+
+import os
+from collections.abc import Iterator
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from gid_jax.errors import UserError
+from gid_jax.training import sharding
+from gid_jax.training.checkpoint import load_config, newest_step
+from gid_jax.training.loop import train
+from gid_jax.training.records import write_config
+
+ARCHITECTURE = ("task", "width", "height", "num_frequencies", "model", "vae_model")
+
+
+def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
+    """Joins the processes of one job: as the flags say, or on a TPU slice of several hosts as its environment says."""
+    given = [value is not None for value in (coordinator, num_processes, process_id)]
+    if any(given) and not all(given):
+        raise UserError("--coordinator, --num_processes and --process_id belong together: give all three or none")
+    if all(given):
+        jax.distributed.initialize(coordinator, num_processes, process_id)
+    elif "," in os.environ.get("TPU_WORKER_HOSTNAMES", ""):
+        jax.distributed.initialize()
+
+
+def run(config: ConfigDict, workdir: str) -> None:
+    """Trains, continues, or says that the run is finished already. Raises UserError for what a user can mend."""
+    check_workdir(config, workdir)
+    step = newest_step(workdir)
+    if step is not None and step >= config.num_steps:
+        _say(f"{workdir}: finished, {step} steps of {config.num_steps} are done; raise --config.num_steps to go on")
+        return
+    if not config.data_dir:
+        raise UserError("config.data_dir is empty: name the folder of the data set with --config.data_dir=DIR")
+
+    from gid_jax.data.loader import make_loader
+    from gid_jax.data.source import open_source
+    from gid_jax.tasks import make_task
+
+    sources = {split: open_source(config.data_dir, split) for split in ("train", "test")}
+    task = make_task(config, sources["train"].statistics)
+    mesh = sharding.make_mesh(config.mesh)
+    index, count = sharding.process_share(mesh)
+
+    def open_batches(split: str, start_step: int) -> Iterator[dict[str, np.ndarray]]:
+        training = split == "train"
+        return make_loader(
+            sources[split],
+            kind=task.kind,
+            batch_size=config.batch_size,
+            num_frequencies=config.num_frequencies,
+            seed=config.seed,
+            train=True,  # held-out batches too are drawn from the whole split, by the seed alone
+            augment=config.augment and training,
+            process_index=index,
+            process_count=count,
+            start_step=start_step,
+            num_workers=config.num_workers if training else 0,
+        )
+
+    try:
+        write_config(workdir, config)
+    except OSError as error:
+        raise UserError(f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder") from error
+    state = train(task, config, workdir, open_batches, mesh)
+    done = int(state.step)
+    ending = "finished" if done >= config.num_steps else "stopped on request; the same command goes on"
+    _say(f"{workdir}: {ending}, {done} steps of {config.num_steps}")
+
+
+def check_workdir(config: ConfigDict, workdir: str) -> None:
+    """Raises UserError when the workdir belongs to a run of another architecture."""
+    from gid_jax.tasks.stages import flat
+
+    earlier = load_config(workdir)
+    if earlier is None:
+        return
+    for name in ARCHITECTURE:
+        ours, theirs = (flat(c[name], name) if name in c else {} for c in (config, earlier))
+        for path in sorted(ours.keys() | theirs.keys()):
+            if ours.get(path) != theirs.get(path):
+                raise UserError(
+                    f"--workdir={workdir}: the run there has {path} = {theirs.get(path)}, this configuration "
+                    f"{ours.get(path)}; choose another workdir or the same setting"
+                )
+
+
+def _say(text: str) -> None:
+    if jax.process_index() == 0:
+        print(text, flush=True)
