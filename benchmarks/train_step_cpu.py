@@ -2,8 +2,8 @@
 
     python benchmarks/train_step_cpu.py [--threads=2] [--repeats=10] [--only=NAME]
 
-Forward, mean squared error, backward and Adam, float32, alternating in one run; prints the fastest step of each and, last
-of every line, PyTorch's time over ours (above 1: we are faster).
+Forward, mean squared error, backward and Adam, float32, alternating in one run; prints the fastest step of each and,
+last of every line, PyTorch's time over ours (above 1: we are faster).
 """
 
 import os

@@ -10,7 +10,7 @@ _RATE = {"paper": 5e-5, "highres": 5e-5, "demo": 5e-4, "test": 1e-3}
 
 
 def get_config(preset: str = "paper") -> ConfigDict:
-    """Attention over the K slices of a volume after every spatial block; needs the base of stage 2, which stays as it is.
+    """Attention over the K slices of a volume after every spatial block; needs the base of stage 2, which it freezes.
 
     python -m gid_jax.train --config=configs/coordinated.py:PRESET --workdir=OUT/coordinated --config.data_dir=DATA \\
         --config.base=OUT/denoiser

@@ -8,10 +8,14 @@ test     64 x 40, one start frame a clip: seconds.
 
 from ml_collections import ConfigDict
 
+from gid_jax.errors import UserError
+
 _SIZES = {"paper": (256, 160), "highres": (512, 288), "demo": (128, 80), "test": (64, 40)}
 
 
 def get_config(preset: str = "paper") -> ConfigDict:
+    if preset not in _SIZES:
+        raise UserError(f"configs/data.py:{preset}: no such preset; choose one of {', '.join(_SIZES)}")
     width, height = _SIZES[preset]
     config = ConfigDict()
     config.preset = preset
@@ -28,7 +32,7 @@ def get_config(preset: str = "paper") -> ConfigDict:
     # Motion m(p) is the mean over t of |F_t(p)|, in pixels at a width of 256.
     config.filters = ConfigDict()
     config.filters.moving_percentile = 98.0  # static: the moving part, this percentile of m, moves less than ...
-    config.filters.min_motion = 0.4
+    config.filters.min_motion = 0.3  # twice what sensor noise of 5 grey levels feigns
     config.filters.camera_fraction = 0.95  # camera: so much of the picture moves more than ...
     config.filters.camera_motion = 1.0
     config.filters.min_distinct_frames = 0.6  # of num_frames: source frames that differ from the one before

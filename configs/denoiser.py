@@ -17,7 +17,7 @@ def get_config(preset: str = "paper") -> ConfigDict:
 
     paper     256 x 160, batch 96, learning rate 5e-5, 750 K steps as in the paper, bf16.
     highres   512 x 288: the trunk of the latent-diffusion inpainting U-Net, rematerialised.
-    demo      128 x 80 on 2 CPU cores. Expect the held-out `loss` to fall below `loss_null`: the picture tells the motion.
+    demo      128 x 80 on 2 CPU cores. Expect a held-out `loss` below `loss_null`: the picture tells the motion.
     test      64 x 40, eight steps, seconds.
     """
     config = common.training(

@@ -16,7 +16,7 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from ml_collections import ConfigDict
 
 from data_pipeline import pipeline, quality
-from data_pipeline.examples import Clip, ExampleStore, open_clip
+from data_pipeline.examples import Clip, ExampleStore, StoreUnwritable, open_clip
 from data_pipeline.gid_motion.gid_motion_dataset_builder import Builder, GidMotionConfig
 from data_pipeline.trajectories import Estimator
 from data_pipeline.video import SUFFIXES
@@ -60,13 +60,16 @@ def build(
 
     spec = pipeline.StoreSpec(str(root / ".cache"), config, estimator)
     store = spec.open()
-    with _watch("videos", clips, store.has_timeline):
-        pipeline.read_timelines(clips, spec, options)
-    starts = _find_starts(store, clips, report)
-    with _watch("start frames", starts, lambda element: store.has(*element)):
-        pipeline.make_examples(starts, spec, options)
+    try:
+        with _watch("videos", clips, store.has_timeline):
+            pipeline.read_timelines(clips, spec, options)
+        starts = _find_starts(store, clips, report)
+        with _watch("start frames", starts, lambda element: store.has(*element)):
+            pipeline.make_examples(starts, spec, options)
+    except StoreUnwritable as error:
+        raise UserError(f"{error}; make room or mend the permission and run again: the build goes on") from error
     accepted = _judge(store, starts, config.filters, report)
-    splits = choose_split(accepted, config.test_fraction, holdout) if accepted else {}
+    splits = choose_split(list(accepted), config.test_fraction, holdout) if accepted else {}
     for clip in accepted:
         report[clip.path]["split"] = next(split for split, members in splits.items() if clip in members)
     paths = {
@@ -239,9 +242,10 @@ def _write_examples(
     staging: Path, config: ConfigDict, name: str, exact: bool, paths: dict[str, list[str]], options: PipelineOptions
 ) -> Path:
     """The TFDS set in `staging`, without its statistics."""
+    runner = pipeline.find_runner(options)
     builder = Builder(
         splits=paths,
-        distributed=not pipeline.runs_here(options),
+        distributed=runner is not None,
         data_dir=staging,
         file_format="array_record",
         config=GidMotionConfig(
@@ -257,15 +261,18 @@ def _write_examples(
     tfds.disable_progress_bar()
     with contextlib.redirect_stdout(None):
         builder.download_and_prepare(
-            download_config=tfds.download.DownloadConfig(beam_options=options, try_download_gcs=False)
+            download_config=tfds.download.DownloadConfig(
+                beam_runner=runner, beam_options=options, try_download_gcs=False
+            )
         )
     return Path(builder.data_dir)
 
 
 def _describe_inputs(clips: Sequence[Clip], config: ConfigDict, holdout: str | None) -> dict[str, Any]:
-    videos = {
-        clip.digest: {"loop": clip.loop, "held_out": bool(holdout and matches(clip.path, holdout))} for clip in clips
-    }
+    def describe(clip: Clip) -> dict[str, bool]:
+        return {"loop": clip.loop, "held_out": holdout is not None and matches(clip.path, holdout)}
+
+    videos = {clip.digest: describe(clip) for clip in clips}
     return {"config": json.loads(config.to_json()), "holdout": holdout is not None, "videos": videos}
 
 

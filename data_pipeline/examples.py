@@ -117,7 +117,7 @@ class ExampleStore:
         if not np.all(np.isfinite(motion)):
             raise UserError(f"{clip.path}: the flow from frame {start} is not finite; leave it out")
         generator = np.random.default_rng([int(clip.digest[:15], 16), start])
-        times = np.sort(generator.choice(np.arange(1, config.num_frames), config.pairs, replace=False))
+        times = sorted(generator.choice(np.arange(1, config.num_frames), config.pairs, replace=False).tolist())
         crop = video.source_crop(Path(clip.path), config.width, config.height)
         example = codec.encode_example(
             image=pictures[0],
@@ -131,17 +131,17 @@ class ExampleStore:
             fps=float(config.fps),
             scale=crop.scale,
             flow_error=trajectories.flow_error(pictures, motion, times, config.flow_preset, self._estimator),
-            **(self._exact(clip, crop) if clip.exact_path else {}),
+            **(self._exact(clip.exact_path, crop) if clip.exact_path else {}),
         )
         return example, quality.motion_percentiles(motion)
 
-    def _exact(self, clip: Clip, crop: video.Crop) -> dict[str, np.ndarray]:
+    def _exact(self, path: str, crop: video.Crop) -> dict[str, np.ndarray]:
         from data_pipeline.procedural import load_exact
 
-        motion, visibility = load_exact(clip.exact_path)
+        motion, visibility = load_exact(path)
         count = self._config.num_frames
         if len(motion) < count:
-            raise UserError(f"{clip.exact_path}: {len(motion)} frames, {count} needed; render longer clips")
+            raise UserError(f"{path}: {len(motion)} frames, {count} needed; render longer clips")
         spectrum = np.asarray(_spectrum(self._config.num_frequencies)(np.asarray(motion[:count], np.float32)))
         return {
             "exact_spectrum": np.stack([trajectories.crop_motion(frequency, crop) for frequency in spectrum]),

@@ -21,7 +21,7 @@ from gid_jax.data.codec import decode_field
 from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
 
-_IN_PROCESS = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
+_LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -43,14 +43,13 @@ def parse_options(arguments: Sequence[str]) -> PipelineOptions:
         name = argument.split("=")[0].lstrip("-")
         if argument.startswith("--") and name not in known and name.removeprefix("no") not in known:
             raise UserError(f"--{name}: neither a flag of this command nor one of Beam's; see --help")
-    return PipelineOptions(list(arguments))
+    return PipelineOptions(["--default_sdk_harness_log_level=ERROR", *arguments])
 
 
-def runs_here(options: PipelineOptions) -> bool:
-    """Whether Beam runs in this process, with one worker: the flow keeps all cores busy by itself."""
-    direct = options.view_as(DirectOptions)
+def find_runner(options: PipelineOptions) -> str | None:
+    """The runner that was asked for, None for Beam's own on this machine."""
     runner = options.view_as(StandardOptions).runner
-    return runner in (None, "DirectRunner") and (direct.direct_num_workers or 1) == 1
+    return None if runner == "DirectRunner" else runner
 
 
 def read_timelines(clips: Sequence[Clip], spec: StoreSpec, options: PipelineOptions) -> None:
@@ -63,8 +62,8 @@ def make_examples(starts: Sequence[tuple[Clip, int]], spec: StoreSpec, options: 
     """Fills the store with an example, or the reason against it, for every start frame."""
     with _pipeline(options) as root:
         elements = root | beam.Create(list(starts))
-        if not runs_here(options):
-            elements = elements | beam.Reshuffle()  # one video's clips go to many workers
+        if find_runner(options) or (options.view_as(DirectOptions).direct_num_workers or 1) > 1:
+            elements = elements | beam.Reshuffle()  # one video's clips go to many workers; one worker reads in order
         elements | "make examples" >> beam.ParDo(_MakeExample(spec))
 
 
@@ -77,8 +76,7 @@ def compute_statistics(paths: Sequence[str], config: ConfigDict, out: Path, opti
 
 
 def _pipeline(options: PipelineOptions) -> beam.Pipeline:
-    runner = options.view_as(StandardOptions).runner
-    return beam.Pipeline(runner=_IN_PROCESS if runner in (None, "DirectRunner") else runner, options=options)
+    return beam.Pipeline(runner=find_runner(options) or _LOCAL_RUNNER, options=options)
 
 
 class _WithStore(beam.DoFn):
@@ -121,13 +119,13 @@ def _write_statistics(sums: SpectrumSums, config_json: str, out: str) -> None:
     ).save(out)
 
 
-def _subclasses(cls: type) -> Iterator[type]:
+def _subclasses(cls: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:
     for child in cls.__subclasses__():
         yield child
         yield from _subclasses(child)
 
 
-def _flag_names(cls: type) -> Iterator[str]:
+def _flag_names(cls: type[PipelineOptions]) -> Iterator[str]:
     parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
     if "_add_argparse_args" in vars(cls):
         cls._add_argparse_args(parser)

@@ -1,7 +1,10 @@
 """Pictures of a clip -> where every pixel of the first goes, by optical flow; and how far that can be trusted."""
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
@@ -9,7 +12,7 @@ from data_pipeline.video import Crop
 from gid_jax import flow
 from gid_jax.render.warp import backward_warp
 
-Estimator = Callable[[np.ndarray, np.ndarray, str], np.ndarray]
+Estimator = Callable[[Any, Any, Any], Any]
 """(source [h, w, 3], targets [n, h, w, 3] in [0, 1], preset) -> motion [n, h, w, 2], as `gid_jax.flow.estimate`."""
 
 
@@ -33,19 +36,23 @@ def flow_error(
     |I_t(p + F_t(p)) - I_0(p)|. Both count pixels that end inside the picture.
     """
     frames = np.asarray(pictures, np.float32) / 255
-    y, x = np.mgrid[: frames.shape[1], : frames.shape[2]]
-    round_trip, photometric, count = 0.0, 0.0, 0
+    total = np.zeros(3)
     for t in times:
-        forward = trajectories[t]
         backward = np.asarray(estimator(frames[t], frames[:1], preset), np.float32)[0]
-        end_x, end_y = x + forward[..., 0], y + forward[..., 1]
-        inside = (end_x >= 0) & (end_y >= 0) & (end_x <= x.max()) & (end_y <= y.max())
-        returned = forward + np.asarray(backward_warp(backward, forward))
-        difference = np.abs(np.asarray(backward_warp(frames[t], forward)) - frames[0]).mean(axis=-1)
-        round_trip += float(np.linalg.norm(returned, axis=-1)[inside].sum())
-        photometric += 255 * float(difference[inside].sum())
-        count += int(inside.sum())
-    return np.array([round_trip, photometric], np.float32) / max(count, 1)
+        total += _sum_errors(*map(jnp.asarray, (frames[0], frames[t], trajectories[t], backward)))
+    return (total[:2] / max(total[2], 1)).astype(np.float32)
+
+
+@jax.jit
+def _sum_errors(source: jax.Array, target: jax.Array, forward: jax.Array, backward: jax.Array) -> jax.Array:
+    """Sums of both errors over the pixels that end inside, and the number of those."""
+    height, width = source.shape[:2]
+    end_x = jnp.arange(width)[None, :] + forward[..., 0]
+    end_y = jnp.arange(height)[:, None] + forward[..., 1]
+    inside = (end_x >= 0) & (end_y >= 0) & (end_x <= width - 1) & (end_y <= height - 1)
+    round_trip = jnp.linalg.norm(forward + backward_warp(backward, forward), axis=-1)
+    photometric = 255 * jnp.abs(backward_warp(target, forward) - source).mean(axis=-1)
+    return jnp.stack([jnp.sum(round_trip * inside), jnp.sum(photometric * inside), jnp.sum(inside)])
 
 
 def crop_motion(field: np.ndarray, crop: Crop) -> np.ndarray:

@@ -7,6 +7,7 @@ so that only pictures of the target size are ever kept.
 
 import collections
 import dataclasses
+import functools
 import itertools
 import math
 from collections.abc import Iterator
@@ -76,14 +77,15 @@ def read_timeline(path: Path, duplicate_difference: float) -> Timeline:
     """
     times: list[float] = []
     repeats: list[bool] = []
-    end, before, size = 0.0, None, (0, 0)
+    end, size = 0.0, (0, 0)
+    before: np.ndarray | None = None
     reformatter = VideoReformatter()  # one for all frames: setting it up costs more than using it
     for time, length, frame, _ in _decode(path):
         width = min(frame.width, 512)
         height = max(1, round(frame.height * width / frame.width))
         luma = reformatter.reformat(frame, width, height, "gray").to_ndarray().astype(np.float32)
-        same = before is not None and before.shape == luma.shape
-        repeats.append(same and float(np.abs(luma - before).mean()) < duplicate_difference)
+        difference = np.inf if before is None or before.shape != luma.shape else float(np.abs(luma - before).mean())
+        repeats.append(difference < duplicate_difference)
         times.append(time)
         end, before, size = time + length, luma, _upright_size(frame)
     return Timeline(tuple(times), tuple(repeats), end, *size)
@@ -111,7 +113,7 @@ class WindowReader:
     """Reads windows of `length` frames. Windows of one video that are asked for in order cost one pass over it."""
 
     def __init__(self, length: int, *, fps: float, width: int, height: int):
-        self._target = {"fps": fps, "width": width, "height": height}
+        self._read = functools.partial(read_frames, fps=fps, width=width, height=height)
         self._window: collections.deque[np.ndarray] = collections.deque(maxlen=length)
         self._playing: tuple[Path, bool] | None = None
         self._frames: Iterator[np.ndarray] = iter(())
@@ -123,7 +125,7 @@ class WindowReader:
         if self._playing != (path, loop) or self._position > start + length:
             self._playing, self._position = (path, loop), 0
             self._window.clear()
-            self._frames = read_frames(path, loop=loop, **self._target)
+            self._frames = self._read(path, loop=loop)
         for frame in itertools.islice(self._frames, start + length - self._position):
             self._window.append(frame)
             self._position += 1

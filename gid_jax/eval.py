@@ -2,11 +2,11 @@
 
     python -m gid_jax.eval --bundle=B --data_dir=D --out=O [--config=configs/eval.py:PRESET] [--limit=N]
 
-Writes O/metrics.json and O/report.html. The presets are demo (the default), paper and test; `--config.x.y=v`
-overrides any setting. Every figure stands beside what a prediction reaches that has not seen the picture.
+Writes O/metrics.json and O/report.html. The presets are demo (the default), paper and test; after a
+`--config=...`, `--config.x.y=v` overrides any setting. Every figure stands beside what a prediction reaches that has
+not seen the picture.
 """
 
-import importlib.util
 from pathlib import Path
 
 from absl import flags
@@ -26,17 +26,14 @@ class _Flags(flags.FlagValues):
             raise UserError(f"no such setting in the configuration: {str(error).strip(chr(34))}") from error
 
 
-def _default_config() -> str | None:
-    spec = importlib.util.find_spec("configs.eval")
-    return spec.origin if spec else None
-
-
 FLAGS = _Flags()
 flags.DEFINE_string("bundle", None, "Bundle to evaluate, made by gid_jax.export.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Data set, made by data_pipeline.build.", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "Folder for metrics.json and report.html.", flag_values=FLAGS)
 flags.DEFINE_integer("limit", None, "At most so many test examples.", lower_bound=1, flag_values=FLAGS)
-config_flags.DEFINE_config_file("config", _default_config(), "Protocol: configs/eval.py:PRESET.", flag_values=FLAGS)
+config_flags.DEFINE_config_file(
+    "config", None, "Protocol, configs/eval.py:PRESET; without it the preset demo as it stands.", flag_values=FLAGS
+)
 
 
 def main(arguments: list[str]) -> None:
@@ -46,18 +43,19 @@ def main(arguments: list[str]) -> None:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing: {FLAGS[name].help}")
 
+    from configs.eval import get_config
     from gid_jax.data.source import open_source
     from gid_jax.evaluation import report, run
     from gid_jax.evaluation.model import BundleModel
     from gid_jax.inference.bundle import load_bundle
 
-    config = FLAGS.config
+    config = FLAGS.config if FLAGS.config is not None else get_config()
     if FLAGS.limit:
         config.num_examples = min(config.num_examples, FLAGS.limit)
-    out = Path(FLAGS.out)
-    report.prepare(out)
     model = BundleModel(load_bundle(FLAGS.bundle), **config.sampling)
     train, test = (open_source(FLAGS.data_dir, split) for split in ("train", "test"))
+    out = Path(FLAGS.out)
+    report.prepare(out)
     metrics = run.evaluate(model, train, test, config, out)
     print(report.answer(metrics["summary"]))
     print(f"{out / 'metrics.json'}\n{out / 'report.html'}")

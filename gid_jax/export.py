@@ -11,7 +11,7 @@ from absl import flags
 
 from gid_jax import cli
 from gid_jax.errors import UserError
-from gid_jax.inference.bundle import Bundle, check_target, save_bundle
+from gid_jax.inference.bundle import Bundle, check_target, flatten, save_bundle
 from gid_jax.tasks.denoiser import full_params
 from gid_jax.training.checkpoint import Stage, load_stage
 
@@ -31,7 +31,7 @@ def main(arguments: list[str]) -> None:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing: {FLAGS[name].help}")
     check_target(FLAGS.out)
-    stages = {part: load_stage(FLAGS[part].value, tasks) for part, tasks in TASKS.items()}
+    stages = {part: load_stage(str(FLAGS[part].value), tasks) for part, tasks in TASKS.items()}
     bundle = make_bundle(stages)
     save_bundle(bundle, FLAGS.out)
     sizes = ", ".join(f"{part} {_count(params) / 1e6:.2f} M" for part, params in bundle.params.items())
@@ -47,10 +47,8 @@ def make_bundle(stages: dict[str, Stage]) -> Bundle:
                 f"--vae and --denoiser differ in {name} ({vae.config[name]} and {denoiser.config[name]}); "
                 "give the VAE that the denoiser was trained with"
             )
-    same = jax.tree.structure(vae.params) == jax.tree.structure(denoiser.frozen["vae"]) and all(
-        jax.tree.leaves(jax.tree.map(np.array_equal, vae.params, denoiser.frozen["vae"]))
-    )
-    if not same:
+    ours, theirs = flatten(vae.params), flatten(denoiser.frozen["vae"])
+    if ours.keys() != theirs.keys() or not all(np.array_equal(ours[name], theirs[name]) for name in ours):
         raise UserError("--denoiser was trained with another VAE than the one in --vae; give that one's workdir")
     params = {
         "vae": vae.params,

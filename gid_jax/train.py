@@ -2,8 +2,8 @@
 
     python -m gid_jax.train --config=configs/vae.py:demo --workdir=OUT/vae --config.data_dir=DATA
 
-The stages are configs/vae.py, denoiser.py, coordinated.py and renderer.py, each with the presets paper, highres, demo and
-test. `--config.x.y=v` overrides any setting. The same command started again continues from the newest checkpoint.
+The stages are configs/vae.py, denoiser.py, coordinated.py and renderer.py, each with the presets paper, highres, demo
+and test. `--config.x.y=v` overrides any setting. The same command started again continues from the newest checkpoint.
 """
 
 from absl import flags
@@ -24,7 +24,7 @@ class _Flags(flags.FlagValues):
 
 
 FLAGS = _Flags()
-config_flags.DEFINE_config_file("config", None, "Configuration file and preset: configs/NAME.py:PRESET.", flag_values=FLAGS)
+config_flags.DEFINE_config_file("config", None, "Configuration and preset: configs/NAME.py:PRESET.", flag_values=FLAGS)
 flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, config.json.", flag_values=FLAGS)
 flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0.", flag_values=FLAGS)
 flags.DEFINE_integer("num_processes", None, "Several processes: how many.", flag_values=FLAGS)

@@ -5,7 +5,7 @@
 """
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,8 +34,8 @@ class Builder(tfds.core.BeamBasedBuilder):
     name = "gid_motion"
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, *, splits: dict[str, Sequence[str]], distributed: bool = False, **kwargs: Any):
-        """`splits` holds the paths of the examples. `distributed` writes on Beam's workers instead of here."""
+    def __init__(self, *, splits: Mapping[str, Sequence[str]], distributed: bool = False, **kwargs: Any):
+        """`splits` holds the paths of the examples. `distributed` writes on Beam's workers, not in this process."""
         self._splits, self._distributed = splits, distributed
         super().__init__(**kwargs)
 
@@ -70,7 +70,7 @@ class Builder(tfds.core.BeamBasedBuilder):
         return {split: self._generate_examples(paths) for split, paths in self._splits.items()}
 
     def _generate_examples(self, paths: Sequence[str]) -> Any:
-        """In this process TFDS sorts on disk; Beam's own runner in this process would sort in memory."""
+        """Without Beam TFDS sorts on disk; Beam's runner on this machine would sort in memory."""
         if self._distributed:
             return beam.Create(sorted(paths)) | beam.Reshuffle() | beam.Map(_keyed_example)
         return _read(paths)

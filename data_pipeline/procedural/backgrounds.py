@@ -1,5 +1,8 @@
 """Still backgrounds with texture: skies, walls, planks, blurred foliage, fields, the dark."""
 
+from collections.abc import Sequence
+from itertools import pairwise
+
 import numpy as np
 from PIL import Image, ImageFilter
 
@@ -56,10 +59,13 @@ def sky(stage: Stage, hills: bool = True) -> None:
 def _ridge(stage: Stage, picture: np.ndarray, base: float, color: Color, nearness: float) -> np.ndarray:
     rng = stage.rng
     x = np.linspace(-0.01, 1.01, 200)
-    line = base - sum(rng.uniform(0, 0.035) / k**0.6 * np.sin(2 * np.pi * k * x + rng.uniform(0, 6)) for k in (1, 2, 3, 5, 9, 17))
+    line = base - sum(
+        rng.uniform(0, 0.035) / k**0.6 * np.sin(2 * np.pi * k * x + rng.uniform(0, 6)) for k in (1, 2, 3, 5, 9, 17)
+    )
     canvas = _sheet(stage)
-    haze = tuple(c * nearness + s * (1 - nearness) for c, s in zip(stage.light.on(color, 0.5), stage.light.sky[1], strict=True))
-    canvas.polygon(np.concatenate([np.stack([x, line], -1), [[1.01, stage.aspect + 0.01], [-0.01, stage.aspect + 0.01]]]), haze)
+    haze = tuple(nearness * np.asarray(stage.light.on(color, 0.5)) + (1 - nearness) * np.asarray(stage.light.sky[1]))
+    foot = stage.aspect + 0.01
+    canvas.polygon(np.concatenate([np.stack([x, line], -1), [[1.01, foot], [-0.01, foot]]]), haze)
     return _over(stage, picture, canvas, 0.002)
 
 
@@ -105,10 +111,11 @@ def planks(stage: Stage, color: Color) -> None:
     span = 1.02 if upright else stage.aspect + 0.02
     count = rng.integers(5, 11)
     edges = np.linspace(-0.01, span, count + 1)
-    for low, high in zip(edges[:-1], edges[1:], strict=True):
+    for low, high in pairwise(edges):
         far = (stage.aspect if upright else 1) + 0.01
         board = np.array([[low, -0.01], [high - 0.006, -0.01], [high - 0.006, far], [low, far]])
-        canvas.polygon(board if upright else board[:, ::-1], stage.light.on(vary(rng, color, 1.4), rng.uniform(0.55, 0.85)))
+        tint = stage.light.on(vary(rng, color, 1.4), rng.uniform(0.55, 0.85))
+        canvas.polygon(board if upright else board[:, ::-1], tint)
     size = _size(stage)
     picture = _over(stage, np.ones((*size, 3)) * np.asarray(stage.light.on(color, 0.1)) * 0.5, canvas)
     cells = (4.0, 70.0) if upright else (60.0, 4.0)
@@ -125,7 +132,8 @@ def foliage(stage: Stage, hue: float, lights: bool = True) -> None:
     canvas = _sheet(stage)
     for _ in range(rng.integers(25, 60) if lights else 0):
         at, radius = rng.uniform((0, 0), (1, stage.aspect)), rng.uniform(0.015, 0.055)
-        blend = np.asarray(stage.light.on(hsv(hue + rng.normal(-0.02, 0.05), rng.uniform(0.2, 0.6), rng.uniform(0.5, 0.95)), 0.85))
+        tint = hsv(hue + rng.normal(-0.02, 0.05), rng.uniform(0.2, 0.6), rng.uniform(0.5, 0.95))
+        blend = np.asarray(stage.light.on(tint, 0.85))
         here = picture[min(int(at[1] / stage.aspect * size[0]), size[0] - 1), min(int(at[0] * size[1]), size[1] - 1)]
         canvas.disc(at, radius, tuple(0.55 * here + 0.45 * blend))
     picture = _over(stage, picture, canvas, 0.006)
@@ -148,7 +156,7 @@ def field(stage: Stage, hue: float) -> None:
     _finish(stage, picture * (1 - share) + ground * share)
 
 
-def darkness(stage: Stage, hue: float, glows: list[tuple[np.ndarray, float]]) -> None:
+def darkness(stage: Stage, hue: float, glows: Sequence[tuple[np.ndarray, float]]) -> None:
     """A dim room or night; glows are (centre, radius) of the light that candles or lanterns throw on it."""
     rng, size = stage.rng, _size(stage)
     picture = _mix(0.4 + 0.25 * fractal(rng, size, (3.0, 4.0), 5), hsv(hue, 0.55, 0.06), hsv(hue + 0.04, 0.5, 0.24))
@@ -167,6 +175,6 @@ def darkness(stage: Stage, hue: float, glows: list[tuple[np.ndarray, float]]) ->
 def blurred(stage: Stage, radius: float) -> None:
     """Throws the background out of focus, by a radius in widths."""
     assert stage.background is not None
-    image = Image.fromarray(np.uint8(np.clip(stage.background * 255 + 0.5, 0, 255)))
+    image = Image.fromarray(np.clip(stage.background * 255 + 0.5, 0, 255).astype(np.uint8))
     image = image.filter(ImageFilter.GaussianBlur(radius * stage.width))
     stage.background = np.asarray(image, np.float32) / 255

@@ -6,7 +6,7 @@ from PIL import Image, ImageDraw, ImageFilter
 TEXELS = 2  # texture samples per picture pixel, each way
 STROKES = 3  # drawn samples per texture sample, each way
 
-Color = tuple[float, float, float]  # RGB in [0, 1]
+Color = tuple[float, ...]  # RGB in [0, 1]
 
 
 class Canvas:
@@ -64,8 +64,10 @@ def _bytes(color: Color) -> tuple[int, int, int, int]:
     return r, g, b, 255
 
 
-def fractal(rng: np.random.Generator, shape: tuple[int, int], cells: tuple[float, float], octaves: int = 5) -> np.ndarray:
-    """Smooth noise [h, w], zero mean, unit variance; the coarsest octave has cells = (down, across) cells over the picture.
+def fractal(
+    rng: np.random.Generator, shape: tuple[int, int], cells: tuple[float, float], octaves: int = 5
+) -> np.ndarray:
+    """Smooth noise [h, w] of zero mean and unit variance, whose coarsest octave has `cells` (down, across).
 
     The same generator state gives the same picture at every resolution.
     """

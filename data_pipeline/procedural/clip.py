@@ -28,19 +28,24 @@ class ProceduralClip:
     frames: np.ndarray  # uint8 [t, h, w, 3]
     trajectories: np.ndarray  # float32 [T, h, w, 2], (dx, dy) px, zero at T = 0
     visibility: np.ndarray  # bool [T, h, w]: inside the picture and under nothing
+    seed: int
     scene: str
     kinds: tuple[str, ...]  # of its elements
     loop: bool = False
 
 
-def render_clip(seed: int, *, width: int, height: int, num_frames: int = 160, kinds: Sequence[str] | None = None) -> ProceduralClip:
+def render_clip(
+    seed: int, *, width: int, height: int, num_frames: int = 160, kinds: Sequence[str] | None = None
+) -> ProceduralClip:
     """The scene of a seed. It is the same scene at every size; motion scales with the width.
 
     `kinds` restricts the scenes to choose from (keys of `scenes.TRAIN` and `scenes.TEST_ONLY`); by default those of
     the training split. UserError for an unknown kind or a size below 32 x 32.
     """
     if min(width, height) < 32 or num_frames < 1:
-        raise UserError(f"a procedural clip of {width} x {height} px, {num_frames} frames: ask for at least 32 x 32 and 1")
+        raise UserError(
+            f"a procedural clip of {width} x {height} px, {num_frames} frames: ask for at least 32 x 32 and 1"
+        )
     known = scenes.TRAIN | scenes.TEST_ONLY
     names = tuple(scenes.TRAIN if kinds is None else kinds)
     if unknown := [name for name in names if name not in known]:
@@ -54,7 +59,7 @@ def render_clip(seed: int, *, width: int, height: int, num_frames: int = 160, ki
     assert stage.background is not None
     frames, top = compose(stage.background, stage.layers, num_frames)
     trajectories, visibility = trace(stage.layers, top, (height, width), min(SAMPLES, num_frames))
-    return ProceduralClip(frames, trajectories, visibility, name, tuple(sorted(stage.kinds)))
+    return ProceduralClip(frames, trajectories, visibility, seed, name, tuple(sorted(stage.kinds)))
 
 
 def save_clip(clip: ProceduralClip, path: Path) -> None:
@@ -66,7 +71,8 @@ def save_clip(clip: ProceduralClip, path: Path) -> None:
         steps=np.diff(np.round(clip.trajectories * STEP).astype(np.int16), axis=0, prepend=np.int16(0)),
         step=np.float32(1 / STEP),
         visibility=np.packbits(clip.visibility, axis=-1),
-        size=np.array(clip.visibility.shape),
+        size=np.array(clip.frames.shape[:3]),
+        seed=np.uint64(clip.seed),
         scene=clip.scene,
         kinds=np.array(clip.kinds),
         fps=FPS,
@@ -89,7 +95,10 @@ def _encode(frames: np.ndarray, path: Path) -> None:
 
 
 def load_exact(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
-    """Trajectories float32 [t, h, w, 2] (px, to 1/128) and visibility bool [t, h, w] of a written clip (.npz or .mp4)."""
+    """Trajectories float32 [t, h, w, 2] (px, to 1/128) and visibility bool [t, h, w] of a written clip.
+
+    `path` is that of its .npz or its .mp4. UserError where the one is missing or not what it should be.
+    """
     path = Path(path).with_suffix(".npz")
     try:
         with np.load(path) as stored:

@@ -37,7 +37,8 @@ def compose(background: np.ndarray, layers: list[Layer], num_frames: int) -> tup
         drawn = np.pad((layer.texture[3] > 0).cumsum(0, np.int32).cumsum(1, np.int32), ((1, 0), (1, 0)))
         touched = _touched(layer, inverse, height, width)
         touched = touched[seen[touched]]
-        for pixels in np.array_split(touched, range(CHUNK, len(touched), CHUNK)):
+        for start in range(0, len(touched), CHUNK):
+            pixels = touched[start : start + CHUNK]
             place = pixels % width, pixels // width
             weights = (axes[0][place[0], :, None] * axes[1][place[1], None, :]).reshape(len(pixels), -1)
             texels = [_texels(layer, axis, place[axis], weights @ inverse[..., axis].T) for axis in (0, 1)]
@@ -61,7 +62,7 @@ def compose(background: np.ndarray, layers: list[Layer], num_frames: int) -> tup
 
 
 def _touched(layer: Layer, inverse: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Indices of the pixels that the layer may reach: the box of its drawing, grown by the range of its displacement."""
+    """Indices of the pixels that the layer may reach: the box of its drawing grown by the range of its displacement."""
     x0, y0, x1, y1 = layer.grid.box
     corners = np.stack(np.meshgrid(np.linspace(x0, x1, 5), np.linspace(y0, y1, 5)), -1).reshape(-1, 2)
     moves = np.tensordot(inverse, layer.grid.basis(corners), (1, 1))
@@ -70,7 +71,9 @@ def _touched(layer: Layer, inverse: np.ndarray, height: int, width: int) -> np.n
     if not len(rows):
         return np.empty(0, np.int64)
     y = np.arange(max(0, rows[0] + layer.origin[1] + low[1]), min(height, rows[-1] + layer.origin[1] + high[1] + 1))
-    x = np.arange(max(0, columns[0] + layer.origin[0] + low[0]), min(width, columns[-1] + layer.origin[0] + high[0] + 1))
+    x = np.arange(
+        max(0, columns[0] + layer.origin[0] + low[0]), min(width, columns[-1] + layer.origin[0] + high[0] + 1)
+    )
     return (y[:, None] * width + x).reshape(-1)
 
 
@@ -87,7 +90,9 @@ def _crossed(drawn: np.ndarray, u: np.ndarray, v: np.ndarray) -> np.ndarray:
     return drawn[below, right] - drawn[above, right] - drawn[below, left] + drawn[above, left] > 0
 
 
-def _bilinear(channel: np.ndarray, index: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, stride: int) -> np.ndarray:
+def _bilinear(
+    channel: np.ndarray, index: np.ndarray, along_x: np.ndarray, along_y: np.ndarray, stride: int
+) -> np.ndarray:
     upper = channel.take(index, mode="clip")
     upper += along_x * (channel.take(index + 1, mode="clip") - upper)
     lower = channel.take(index + stride, mode="clip")
@@ -95,7 +100,9 @@ def _bilinear(channel: np.ndarray, index: np.ndarray, along_x: np.ndarray, along
     return upper + along_y * (lower - upper)
 
 
-def trace(layers: list[Layer], top: np.ndarray, shape: tuple[int, int], num_frames: int) -> tuple[np.ndarray, np.ndarray]:
+def trace(
+    layers: list[Layer], top: np.ndarray, shape: tuple[int, int], num_frames: int
+) -> tuple[np.ndarray, np.ndarray]:
     """Exact trajectories [t, h, w, 2] of the pixels of frame 0, and whether each is visible [t, h, w].
 
     A pixel belongs to the topmost layer with alpha above one half there; its material m solves m + D(0, m) = p, and

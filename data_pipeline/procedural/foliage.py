@@ -11,7 +11,7 @@ from data_pipeline.procedural.stage import Light, hsv
 
 @dataclass(frozen=True)
 class Leaf:
-    """A leaf's length in picture widths, breadth as a share of it, and kind: "leaf", or "petals" for a tuft of blossom."""
+    """Length in picture widths, breadth as a share of that, kind: "leaf" or "petals" (a tuft of blossom)."""
 
     length: float
     breadth: float
@@ -35,9 +35,18 @@ def vary(rng: np.random.Generator, color: Color, amount: float = 1.0) -> Color:
     )
 
 
-def leaves(canvas: Canvas, rng: np.random.Generator, light: Light, bases: np.ndarray, angles: np.ndarray, shape: Leaf,
-           sizes: np.ndarray, color: Color, levels: np.ndarray) -> None:  # fmt: skip
-    """Leaves one upon another: bases [n, 2], angles [n] from upwards, sizes [n] as shares of `shape`, in light levels [n].
+def leaves(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    light: Light,
+    bases: np.ndarray,
+    angles: np.ndarray,
+    shape: Leaf,
+    sizes: np.ndarray,
+    color: Color,
+    levels: np.ndarray,
+) -> None:
+    """Leaves one upon another: bases [n, 2], angles [n] from upwards, sizes [n] as shares of `shape`, light levels [n].
 
     The half that is turned to the light is brighter, the midrib brightest.
     """
@@ -56,12 +65,25 @@ def leaves(canvas: Canvas, rng: np.random.Generator, light: Light, bases: np.nda
     outlines.append(np.concatenate([middle + rib, (middle - rib)[:, ::-1]], 1))
     tints = np.asarray(color) * rng.uniform(0.86, 1.14, (count, 1)) * rng.uniform(0.92, 1.08, (count, 3))
     facing = np.where(across[:, 0, 1] < 0, 0.2, -0.2)
-    shades = [light.over(tints, levels * (1 + facing)), light.over(tints, levels * (1 - facing)), light.over(tints, levels * 1.4)]
+    shades = [
+        light.over(tints, levels * (1 + facing)),
+        light.over(tints, levels * (1 - facing)),
+        light.over(tints, levels * 1.4),
+    ]
     canvas.fans(np.stack(outlines, 1).reshape(count * 3, 16, 2), np.stack(shades, 1).reshape(count * 3, 3))
 
 
-def _tufts(canvas: Canvas, rng: np.random.Generator, light: Light, bases: np.ndarray, angles: np.ndarray, shape: Leaf,
-           sizes: np.ndarray, color: Color, levels: np.ndarray) -> None:  # fmt: skip
+def _tufts(
+    canvas: Canvas,
+    rng: np.random.Generator,
+    light: Light,
+    bases: np.ndarray,
+    angles: np.ndarray,
+    shape: Leaf,
+    sizes: np.ndarray,
+    color: Color,
+    levels: np.ndarray,
+) -> None:
     """Blossoms of five round petals and a dark eye."""
     turn = np.linspace(0, 2 * np.pi, 10, endpoint=False)
     disc = np.stack([np.cos(turn), np.sin(turn)], -1)
@@ -78,8 +100,9 @@ def _tufts(canvas: Canvas, rng: np.random.Generator, light: Light, bases: np.nda
     canvas.fans(np.stack(rounds, 1).reshape(-1, 10, 2), np.stack(shades, 1).reshape(-1, 3))
 
 
-def blossom(canvas: Canvas, rng: np.random.Generator, light: Light, spine: np.ndarray, kind: str, size: float,
-            color: Color) -> None:  # fmt: skip
+def blossom(
+    canvas: Canvas, rng: np.random.Generator, light: Light, spine: np.ndarray, kind: str, size: float, color: Color
+) -> None:
     """A flower's head of radius `size` at the end of its stem."""
     head, lean = spine[-1], float(np.arctan2(*((spine[-1] - spine[-3]) * (1, -1))))
     if kind == "daisy":
@@ -94,7 +117,9 @@ def blossom(canvas: Canvas, rng: np.random.Generator, light: Light, spine: np.nd
         _puff(canvas, rng, light, head, size, color)
 
 
-def _petal(canvas: Canvas, center: np.ndarray, angle: float, length: float, breadth: float, squash: float, color: Color) -> None:
+def _petal(
+    canvas: Canvas, center: np.ndarray, angle: float, length: float, breadth: float, squash: float, color: Color
+) -> None:
     turn = np.linspace(0, 2 * np.pi, 14)
     along, across = _direction(angle), _direction(angle + np.pi / 2)
     outline = np.outer((1 + np.cos(turn)) * length / 2, along) + np.outer(np.sin(turn) * breadth / 2, across)
@@ -123,13 +148,17 @@ def _poppy(canvas: Canvas, rng: np.random.Generator, light: Light, head: np.ndar
     canvas.disc(head - size * 0.05, size * 0.08, light.on((0.75, 0.70, 0.40), 0.9))
 
 
-def _tulip(canvas: Canvas, rng: np.random.Generator, light: Light, head: np.ndarray, lean: float, size: float, color: Color) -> None:
+def _tulip(
+    canvas: Canvas, rng: np.random.Generator, light: Light, head: np.ndarray, lean: float, size: float, color: Color
+) -> None:
     base = head + _direction(lean) * size * -0.3
     for turn, level in ((-0.28, 0.5), (0.28, 0.6), (0.0, 0.72), (-0.42, 0.8), (0.42, 0.98)):
         _petal(canvas, base, lean + turn, size * 1.75, size * 0.95, 1.0, light.on(vary(rng, color, 0.5), level))
 
 
-def _spike(canvas: Canvas, rng: np.random.Generator, light: Light, spine: np.ndarray, size: float, color: Color) -> None:
+def _spike(
+    canvas: Canvas, rng: np.random.Generator, light: Light, spine: np.ndarray, size: float, color: Color
+) -> None:
     length = len(spine) - 1
     for s in np.linspace(0.5, 1.04, 26):
         at = spine[min(length, int(s * length))] + (s - min(length, int(s * length)) / length) * (spine[-1] - spine[0])

@@ -61,23 +61,32 @@ def meadow(stage: Stage) -> None:
     _outdoors(stage)
     green, color, second = _green(stage), _petals(stage), _petals(stage)
     kind = rng.choice(["daisy", "poppy", "tulip", "spike", "puff"])
-    height = rng.uniform(0.24, 0.36)
+    height = rng.uniform(0.30, 0.42)
     slimness = rng.uniform(0.7, 1.3)
     plants.grass(stage, foot - 0.06, height * 0.9, green, 1.3, slimness=slimness, blur=0.003)
-    count = rng.integers(4, 11)
-    size = rng.uniform(0.035, 0.055) * (7 / count) ** 0.4
+    count = rng.integers(6, 14)
+    size = rng.uniform(0.045, 0.062) * (8 / count) ** 0.4
     places = rng.permutation((np.arange(count) + rng.uniform(0.2, 0.8, count)) / count)
     for i, x in enumerate(places):
-        near = i / max(1, count - 1)
-        tall = rng.uniform(0.30, 0.50) * (0.8 + 0.25 * near)
+        near = i / (len(places) - 1)
+        tall = rng.uniform(0.34, 0.54) * (0.8 + 0.25 * near)
         root = np.array([x, foot + 0.03])
         tip = root - [rng.normal(-0.02 * stage.wind.direction, 0.04), tall]
         head = size * (0.75 + 0.4 * near)
-        plants.flower(stage, root, tip, rng.uniform(0.008, 0.014), kind, head, color if rng.random() < 0.75 else second,
-                      green, blur=0.002 * (1 - near))  # fmt: skip
+        plants.flower(
+            stage,
+            root,
+            tip,
+            rng.uniform(0.008, 0.014),
+            kind,
+            head,
+            color if rng.random() < 0.75 else second,
+            green,
+            blur=0.002 * (1 - near),
+        )
         if i == count // 2:
             plants.grass(stage, foot, height * 0.8, green, 0.9, slimness=slimness)
-    plants.grass(stage, foot + 0.03, height * rng.uniform(0.5, 0.75), green, 0.8, slimness=1.2 * slimness)
+    plants.grass(stage, foot + 0.03, height * rng.uniform(0.6, 0.8), green, 0.8, slimness=1.2 * slimness)
 
 
 def corn(stage: Stage) -> None:
@@ -87,12 +96,20 @@ def corn(stage: Stage) -> None:
     green = _green(stage, autumn=0.0) if rng.random() < 0.5 else hsv(rng.uniform(0.1, 0.15), 0.5, 0.75)
     ears = hsv(rng.uniform(0.06, 0.14), rng.uniform(0.4, 0.7), rng.uniform(0.55, 0.9))
     height = rng.uniform(0.3, 0.44)
-    rows = rng.integers(3, 5)
+    rows = int(rng.integers(3, 5))
     for row in range(rows):
-        near = row / (rows - 1)
+        near = row / max(1, rows - 1)
         ground = foot - 0.06 + 0.09 * near
-        plants.grass(stage, ground, height * (0.85 + 0.25 * near), green, 0.55 + 0.2 * (1 - near), ears,
-                     slimness=0.75 + 0.5 * near, blur=0.003 * (1 - near))  # fmt: skip
+        plants.grass(
+            stage,
+            ground,
+            height * (0.85 + 0.25 * near),
+            green,
+            0.55 + 0.2 * (1 - near),
+            ears,
+            slimness=0.75 + 0.5 * near,
+            blur=0.003 * (1 - near),
+        )
 
 
 def bushes(stage: Stage) -> None:
@@ -128,7 +145,8 @@ def boughs(stage: Stage) -> None:
         here = side if i != 1 else -side
         root = np.array([0.5 - 0.56 * here, y * stage.aspect + rng.normal(0, 0.02)])
         tip = root + np.array([here * rng.uniform(0.55, 0.8), rng.uniform(-0.12, 0.1)])
-        plants.shrub(stage, root, tip, rng.uniform(0.018, 0.028), leaves, green, bark, branches=7, blur=0.004 if i == 0 else 0)
+        thickness, blur = rng.uniform(0.018, 0.028), 0.004 if i == 0 else 0.0
+        plants.shrub(stage, root, tip, thickness, leaves, green, bark, branches=7, blur=blur)
 
 
 def vines(stage: Stage) -> None:
@@ -136,11 +154,11 @@ def vines(stage: Stage) -> None:
     rng = stage.rng
     (_wall if rng.random() < 0.6 else _outdoors)(stage)
     green = _green(stage, autumn=0.1)
-    leaves = _leaves(stage, rng.uniform(0.04, 0.06))
-    count = rng.integers(8, 15)
+    leaves = _leaves(stage, rng.uniform(0.05, 0.068))
+    count = rng.integers(10, 18)
     for i, x in enumerate(rng.permutation(np.linspace(0.03, 0.97, count))):
         near = i / (count - 1)
-        length = rng.uniform(0.22, 0.56)
+        length = rng.uniform(0.26, 0.58)
         pivot = np.array([x + rng.normal(0, 0.015), -0.02])
         hanging.vine(stage, pivot, length, leaves.scaled(0.8 + 0.4 * near), green, 0.35 + 0.4 * near)
 
@@ -157,7 +175,7 @@ def lanterns(stage: Stage) -> None:
         cord = rng.uniform(0.06, 0.34) * (stage.aspect / 0.625)
         places.append((np.array([x, -0.02]), cord, radius))
     if stage.light is HOURS["night"]:
-        glows = [(pivot + [0, cord + radius], 1.3 * radius) for pivot, cord, radius in places]
+        glows = [(pivot + np.array([0, cord + radius]), float(1.8 * radius)) for pivot, cord, radius in places]
         backgrounds.darkness(stage, rng.uniform(0.55, 0.75), glows)
     else:
         (_wall if rng.random() < 0.6 else _outdoors)(stage)
@@ -172,18 +190,18 @@ def lanterns(stage: Stage) -> None:
 def flames(stage: Stage) -> None:
     """Candles in the dark, seen from near."""
     rng = stage.rng
-    count = rng.integers(2, 5)
-    tall = rng.uniform(0.2, 0.29) * (3 / count) ** 0.35
+    count = rng.integers(2, 6)
+    tall = rng.uniform(0.26, 0.34) * (3 / count) ** 0.3
     places = []
     for x in (np.arange(count) + rng.uniform(0.35, 0.65, count)) / count:
         height = tall * rng.uniform(0.85, 1.15)
-        places.append((np.array([x, stage.aspect * rng.uniform(0.62, 0.82)]), height))
-    backgrounds.darkness(stage, rng.uniform(0, 1), [(top - [0, 0.5 * height], 0.55 * height) for top, height in places])
+        places.append((np.array([x, stage.aspect * rng.uniform(0.66, 0.88)]), height))
+    backgrounds.darkness(stage, rng.uniform(0, 1), [(top - [0, 0.5 * height], 0.7 * height) for top, height in places])
     wax = hsv(rng.choice([0.1, 0.12, 0.0, 0.6]), rng.uniform(0.08, 0.6), rng.uniform(0.5, 0.75))
     holder = rng.choice(["none", "glass"])
     for top, height in places:
         candles.candle(stage, top, height * rng.uniform(0.24, 0.36), wax, holder)
-        candles.flame(stage, top - [0, 0.018], height, height * rng.uniform(0.34, 0.44))
+        candles.flame(stage, top - [0, 0.018], height, height * rng.uniform(0.38, 0.5))
 
 
 def laundry(stage: Stage) -> None:
@@ -194,7 +212,8 @@ def laundry(stage: Stage) -> None:
     count = rng.integers(2, 6)
     line = stage.aspect * rng.uniform(0.05, 0.14)
     rope = Canvas((-0.02, line - 0.02, 1.02, line + 0.02), stage.width)
-    rope.stroke(np.array([[-0.02, line], [0.5, line + 0.006], [1.02, line]]), 0.007, stage.light.on((0.4, 0.34, 0.28), 0.8))
+    sag = np.array([[-0.02, line], [0.5, line + 0.006], [1.02, line]])
+    rope.stroke(sag, 0.007, stage.light.on((0.4, 0.34, 0.28), 0.8))
     stage.add(rope, None, nodes=(2, 2))
     hues = rng.uniform(0, 1, 3)
     for i in range(count):
@@ -215,7 +234,7 @@ TRAIN: dict[str, tuple[Scene, float, tuple[str, ...]]] = {
     "boughs": (boughs, 0.16, DAY),
     "vines": (vines, 0.12, DAY),
     "lanterns": (lanterns, 0.14, (*DAY, "night", "night")),
-    "flames": (flames, 0.06, ("golden",)),
+    "flames": (flames, 0.05, ("golden",)),
 }
 """Scene name -> builder, how often it is drawn, hours of the day."""
 

@@ -23,8 +23,8 @@ class Light:
 
     def on(self, color: Color, level: float = 1.0) -> Color:
         """`color` in shade (level 0) to full sun (1); above 1 it shines."""
-        r, g, b = (min(c * (d * (1 - level) + s * level), 1.0) for c, d, s in zip(color, self.shade, self.sun, strict=True))
-        return r, g, b
+        factors = (dark * (1 - level) + bright * level for dark, bright in zip(self.shade, self.sun, strict=True))
+        return tuple(min(channel * factor, 1.0) for channel, factor in zip(color, factors, strict=True))
 
     def over(self, colors: np.ndarray, levels: np.ndarray) -> np.ndarray:
         """`on` for colours [n, 3] and levels [n]."""
@@ -49,7 +49,7 @@ def hsv(hue: float, saturation: float, value: float) -> Color:
 
 @dataclass
 class Stage:
-    """A scene while it is being built. Lengths are in picture widths, x right from 0 to 1, y down from 0 to `aspect`."""
+    """A scene while it is being built. Lengths are picture widths: x right from 0 to 1, y down from 0 to `aspect`."""
 
     width: int
     height: int
@@ -72,7 +72,7 @@ class Stage:
     def add(self, canvas: Canvas, motion: Motion | None, nodes: tuple[int, int] = (4, 4), blur: float = 0.0) -> None:
         """Puts the drawing in front of all others; a motion of None means that it stands still."""
         texture = canvas.texture(blur)
-        texture[:3] *= np.clip(1 + 0.07 * fractal(self.rng, texture.shape[1:], (9.0, 9.0), 2), 0, 1.2)
+        texture[:3] *= np.clip(1 + 0.05 * fractal(self.rng, texture.shape[1:], (9.0, 9.0), 2), 0, 1.2)
         np.minimum(texture[:3], texture[3], out=texture[:3])
         left, top = canvas.origin
         size = np.array(texture.shape[:0:-1]) / TEXELS
@@ -91,5 +91,5 @@ def stiffness(length: float, thickness: float, load: float = 1.0) -> tuple[float
     Longer, thinner and more heavily laden is slower and softer, as for a beam, with gentler exponents than d / L^2.
     """
     natural = 0.8 * (0.35 / length) ** 0.8 * (thickness / 0.012) ** 0.35 * load**-0.5
-    reach = 0.0085 * (length / 0.35) ** 1.3 * (0.012 / thickness) ** 0.5 * load**0.5
-    return float(np.clip(natural, 0.35, 2.0)), float(np.clip(reach, 0.0008, 0.016))
+    reach = 0.0072 * (length / 0.35) ** 1.3 * (0.012 / thickness) ** 0.5 * load**0.5
+    return float(np.clip(natural, 0.35, 2.0)), float(np.clip(reach, 0.0008, 0.012))

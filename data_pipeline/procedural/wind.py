@@ -1,11 +1,11 @@
-"""Turbulent wind and what it does to a damped oscillator, both as sums of sinusoids, so that neither has a beginning."""
+"""Turbulent wind and how damped oscillators sway in it, both as sums of sinusoids, so that neither has a beginning."""
 
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-LOWEST, HIGHEST = 0.1, 4.0  # Hz
+LOWEST, HIGHEST = 0.14, 4.0  # Hz
 LINES = 96
 
 
@@ -30,7 +30,7 @@ class Wind:
     def blowing(cls, rng: np.random.Generator, times: np.ndarray) -> "Wind":
         edges = np.geomspace(LOWEST, HIGHEST, LINES + 1)
         frequencies = rng.uniform(edges[:-1], edges[1:])
-        amplitudes = (1 + (frequencies / 0.7) ** 2) ** (-1 / 3)  # 1/f below, -5/3 and steeper above
+        amplitudes = frequencies**-0.15 * (1 + (frequencies / 0.6) ** 2) ** -0.45  # power: f^-1.3, steeper above
         amplitudes *= np.sqrt(2 / np.sum(amplitudes**2))
         direction = rng.choice([-1.0, 1.0])
         return cls(
@@ -45,7 +45,7 @@ class Wind:
         )
 
     def sway(self, rng: np.random.Generator, x: float | np.ndarray, natural: float, damping: float) -> np.ndarray:
-        """Deflection [*x, t] of oscillators at x, with natural frequency (Hz) and damping ratio, unit static compliance.
+        """Deflection [*x, t] of oscillators at x, of unit compliance, a natural frequency (Hz) and a damping ratio.
 
         The steady state of q'' + 2 d w q' + w^2 q = w^2 force: each line of the wind times the complex response
         w^2 / (w^2 - f^2 + 2 i d w f). Never at rest, and not in step with the clip.

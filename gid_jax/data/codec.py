@@ -133,10 +133,11 @@ def encode_spectrum(spectrum: np.ndarray, *, error: float = SPECTRUM_ERROR, peri
     The step is the largest (to 2 %) for which the trajectories of all these frequencies together, over one `period`,
     are off by at most `error` px: root mean square over pixels and frames of the vector error.
     """
-    blocks = [_to_blocks(frequency) for frequency in spectrum]
+    count, height, width, channels = spectrum.shape
+    together = np.moveaxis(spectrum, 0, 2).reshape(height, width, count * channels)
+    blocks = np.split(_to_blocks(together), count, axis=1)
     # Parseval: |e_k|^2 counts 2 / P^2 in the trajectories, 1 / P^2 at k = 0, which may be coarser by sqrt(2).
     widths = [np.sqrt(2.0)] + [1.0] * (len(blocks) - 1)
-    height, width = spectrum.shape[1:3]
 
     def trajectory_error(step: float) -> float:
         total = sum(2 / s**2 * _rounding_error(b, step * s) for b, s in zip(blocks, widths, strict=True))
@@ -149,7 +150,7 @@ def encode_spectrum(spectrum: np.ndarray, *, error: float = SPECTRUM_ERROR, peri
     while high / low > 1.02:
         middle = np.sqrt(low * high)
         low, high = (middle, high) if trajectory_error(middle) <= error else (low, middle)
-    shape = (height, width, spectrum.shape[-1])
+    shape = (height, width, channels)
     return [_pack(b, shape, low * s) for b, s in zip(blocks, widths, strict=True)]
 
 

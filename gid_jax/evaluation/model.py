@@ -38,15 +38,24 @@ class BundleModel:
         return predict_spectra(self._bundle, images, seeds, **self._sampling)
 
     def render(self, image: np.ndarray, motions: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        return np.asarray(_render(self._bundle.networks, self._bundle.params["renderer"], image, motions, weight))
+        networks, params = self._bundle.networks, self._bundle.params["renderer"]
+        pyramid = _encode(networks, params, image)
+        frames = []
+        for first in range(0, len(motions), FRAMES_AT_ONCE):
+            wanted = motions[first : first + FRAMES_AT_ONCE]
+            filled = np.pad(wanted, ((0, FRAMES_AT_ONCE - len(wanted)), (0, 0), (0, 0), (0, 0)))  # one compiled size
+            frames.append(np.asarray(_render(networks, params, pyramid, image, filled, weight))[: len(wanted)])
+        return np.concatenate(frames)
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _render(networks: Networks, params: dict, image: jax.Array, motions: jax.Array, weight: jax.Array) -> jax.Array:
+def _encode(networks: Networks, params: dict, image: jax.Array) -> Any:
+    return networks.renderer.bind(params).encode(image[None])
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _render(
+    networks: Networks, params: dict, pyramid: Any, image: jax.Array, motions: jax.Array, weight: jax.Array
+) -> jax.Array:
     renderer = networks.renderer.bind(params)
-    pyramid = renderer.encode(image[None])
-
-    def frame(motion: jax.Array) -> jax.Array:
-        return renderer.render(pyramid, image[None], motion[None], weight[None])[0]
-
-    return jax.lax.map(frame, motions, batch_size=min(FRAMES_AT_ONCE, len(motions)))
+    return jax.vmap(lambda motion: renderer.render(pyramid, image[None], motion[None], weight[None])[0])(motions)

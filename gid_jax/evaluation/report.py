@@ -70,13 +70,14 @@ def page(metrics: dict, pictures: dict[str, bytes]) -> str:
 
 
 def answer(summary: dict) -> str:
+    """The first question in a sentence."""
     means = summary["map_correlation"]
-    sentences = [f"The predicted motion map correlates {means['model']:.2f} with the true one"]
-    for name, verdict in (("mean_spectrum", "beats_mean_spectrum"), ("shuffled", "beats_shuffled")):
+    text = f"The predicted motion map correlates {means['model']:.2f} with the true one"
+    for name in ("mean_spectrum", "shuffled"):
         if name in means:
-            sure = {True: "surely less", False: "not surely less", None: "no interval"}[summary[verdict]]
-            sentences.append(f"{NAMES[name]}: {means[name]:.2f} ({sure})")
-    return sentences[0] + (" — " + "; ".join(sentences[1:]) if sentences[1:] else "") + "."
+            sure = {True: "surely less", False: "not surely less", None: "no interval"}[summary[f"beats_{name}"]]
+            text += f"; {NAMES[name]}: {means[name]:.2f} ({sure})"
+    return text + "."
 
 
 def _motion_table(truth: str, figures: dict) -> str:

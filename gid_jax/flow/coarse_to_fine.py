@@ -19,6 +19,10 @@ DEVICE_PIXELS = 1 << 23
 """Pixels relaxed at once on an accelerator, to bound its memory."""
 
 
+Motion = Float[Array | np.ndarray, "n h w 2"]
+"""(dx, dy) px of n fields."""
+
+
 def estimate(
     source: Float[Array | np.ndarray, "h w 3"],
     targets: Float[Array | np.ndarray, "n h w 3"],
@@ -26,11 +30,11 @@ def estimate(
 ) -> Float[Array, "n h w 2"]:
     """Forward motion (dx, dy) px of every source pixel: source(p) is found at p + F_i(p) in target i.
 
-    Pictures are float32 in [0, 1]. One program is compiled per (h, w) and number of targets. Raises ValueError for pictures of
-    unequal size or with a side under 8 px, and for an unknown preset.
+    Pictures are float32 in [0, 1]. One program is compiled per (h, w) and number of targets. Raises ValueError for
+    pictures of unequal size or with a side under 8 px, and for an unknown preset.
     """
     source, targets = jnp.asarray(source, jnp.float32), jnp.asarray(targets, jnp.float32)
-    if source.ndim != 3 or source.shape[2] != 3 or targets.shape[1:] != source.shape:
+    if source.ndim != 3 or source.shape[2] != 3 or targets.shape[1:] != source.shape or not len(targets):
         raise ValueError(f"source must be [h, w, 3] and targets [n, h, w, 3], got {source.shape} and {targets.shape}")
     if min(source.shape[:2]) < 8:
         raise ValueError(f"pictures must be at least 8 x 8 px, got {source.shape[1]} x {source.shape[0]}")
@@ -42,16 +46,21 @@ def estimate(
 @functools.partial(jax.jit, static_argnames="preset")
 def _estimate(source: Array, targets: Array, preset: Preset) -> Array:
     weights = solver.Weights(*(jnp.float32(getattr(preset, name)) for name in solver.Weights._fields))
-    counts = jnp.int32(preset.warps), jnp.int32(preset.sweeps)
     first, others = _luminance(source[None], preset.blur), _luminance(targets, preset.blur)
-    sizes = pyramid.level_sizes(*source.shape[:2], preset.ratio, preset.smallest)
+    sizes = pyramid.level_sizes(source.shape[0], source.shape[1], preset.ratio, preset.smallest)
     field = jnp.zeros((len(targets), *sizes[0]), jnp.float32), jnp.zeros((len(targets), *sizes[0]), jnp.float32)
-    for height, width in sizes:
-        field = pyramid.resize_field(field, height, width)
-        level = pyramid.resize_planes(first, height, width), pyramid.resize_planes(others, height, width)
-        field = _by_chunks(
-            lambda f, target, source=level[0]: solver.refine(f, source, target, weights, *counts), field, level[1]
+    for i, (height, width) in enumerate(sizes):
+        gamma = preset.gamma * (height / source.shape[0]) ** preset.gamma_decay
+        warps = preset.warps + preset.extra_warps * (len(sizes) - 1 - i)
+        refine = functools.partial(
+            solver.refine,
+            source=pyramid.resize_planes(first, height, width),
+            weights=weights._replace(gamma=jnp.float32(gamma)),
+            warps=jnp.int32(warps),
+            sweeps=jnp.int32(preset.sweeps),
         )
+        field = pyramid.resize_field(field, height, width)
+        field = _by_chunks(refine, field, pyramid.resize_planes(others, height, width))
     return jnp.stack(field, axis=-1)
 
 
@@ -60,8 +69,10 @@ def _luminance(pictures: Array, blur: float) -> Array:
     return pyramid.gaussian_blur(grey, blur)
 
 
-def _by_chunks(refine: Callable[[solver.Field, Array], solver.Field], field: solver.Field, targets: Array) -> solver.Field:
-    """`refine` on equal parts of the targets, one after the other; the last part is filled up with still, blank pictures."""
+def _by_chunks(
+    refine: Callable[[solver.Field, Array], solver.Field], field: solver.Field, targets: Array
+) -> solver.Field:
+    """`refine` on equal parts of the targets, one after the other; blank pictures fill up the last part."""
     n, height, width = targets.shape
     budget = CACHE_PIXELS if jax.default_backend() == "cpu" else DEVICE_PIXELS
     parts = -(-n // max(1, budget // (height * width)))
@@ -74,23 +85,27 @@ def _by_chunks(refine: Callable[[solver.Field, Array], solver.Field], field: sol
     return u.reshape(-1, height, width)[:n], v.reshape(-1, height, width)[:n]
 
 
-def consistency(forward: Float[Array, "n h w 2"], backward: Float[Array, "n h w 2"]) -> Float[Array, "n h w"]:
-    """|F(p) + B(p + F(p))| px: how far a pixel misses itself after going to the target and back; bilinear, the border repeated.
+def consistency(forward: Motion, backward: Motion) -> Float[Array, "n h w"]:
+    """|F(p) + B(p + F(p))| px: how far a pixel misses itself after going to the target and back.
 
-    `backward` is the motion of each target's pixels to the source.
+    `backward` is the motion of each target's pixels to the source; it is read bilinearly, its border repeated.
     """
-    there = (forward[..., 0], forward[..., 1])
-    back = [solver.fetch(backward[..., i], there) for i in range(2)]
-    return jnp.sqrt((there[0] + back[0]) ** 2 + (there[1] + back[1]) ** 2)
+    missed, _ = _round_trip(forward, backward)
+    return jnp.sqrt(missed)
 
 
-def occlusion(forward: Float[Array, "n h w 2"], backward: Float[Array, "n h w 2"]) -> Bool[Array, "n h w"]:
-    """True where a source pixel is hidden in, or outside of, the target: it misses itself by more than rounding and interpolation explain.
+def occlusion(forward: Motion, backward: Motion) -> Bool[Array, "n h w"]:
+    """True where a source pixel is hidden in the target or leaves the picture.
 
-    |F + B|^2 > 0.01 (|F|^2 + |B|^2) + 0.5, both fields in pixels (Sundaram et al. 2010).
+    |F + B|^2 > 0.01 (|F|^2 + |B|^2) + 0.5 px^2 with B read at p + F(p) (Sundaram et al. 2010).
     """
-    there = (forward[..., 0], forward[..., 1])
-    back = [solver.fetch(backward[..., i], there) for i in range(2)]
-    missed = (there[0] + back[0]) ** 2 + (there[1] + back[1]) ** 2
-    length = there[0] ** 2 + there[1] ** 2 + back[0] ** 2 + back[1] ** 2
-    return (missed > 0.01 * length + 0.5) | (solver.inside(there) == 0)
+    missed, length = _round_trip(forward, backward)
+    return (missed > 0.01 * length + 0.5) | ~solver.inside((jnp.asarray(forward[..., 0]), jnp.asarray(forward[..., 1])))
+
+
+def _round_trip(forward: Motion, backward: Motion) -> tuple[Array, Array]:
+    """|F + B|^2 and |F|^2 + |B|^2, px^2, [n, h, w]."""
+    forward, backward = jnp.asarray(forward), jnp.asarray(backward)
+    u, v = forward[..., 0], forward[..., 1]
+    back_u, back_v = solver.fetch(backward[..., 0], (u, v)), solver.fetch(backward[..., 1], (u, v))
+    return (u + back_u) ** 2 + (v + back_v) ** 2, u**2 + v**2 + back_u**2 + back_v**2

@@ -9,10 +9,12 @@ class Preset:
 
     alpha: float
     gamma: float
+    """at the finest level"""
+    gamma_decay: float
+    """a level of scale s takes gamma s^decay: gradients of what a coarse level aliases mislead"""
     zeta: float
     data_epsilon: float
     smooth_epsilon: float
-    edge: float
     blur: float
     """px; Gaussian taken over the pictures before the pyramid is built"""
     ratio: float
@@ -20,18 +22,42 @@ class Preset:
     smallest: int
     """px; the shorter side of the coarsest level is at least this"""
     warps: int
-    """at every level"""
+    """at the finest level"""
+    extra_warps: int
+    """more at each coarser level than at the next finer one"""
     sweeps: int
     """Chebyshev-Jacobi sweeps per warp"""
     radius: float
 
 
 ACCURATE = Preset(
-    alpha=1.5, gamma=3.0, zeta=0.02, data_epsilon=0.1, smooth_epsilon=0.001, edge=0.0,
-    blur=0.5, ratio=0.75, smallest=14, warps=5, sweeps=40, radius=0.99,
+    alpha=1.5,
+    gamma=2.5,
+    gamma_decay=2.0,
+    zeta=0.02,
+    data_epsilon=0.1,
+    smooth_epsilon=0.001,
+    blur=0.5,
+    ratio=0.75,
+    smallest=10,
+    warps=6,
+    extra_warps=1,
+    sweeps=40,
+    radius=0.995,
 )
 FAST = Preset(
-    alpha=1.5, gamma=3.0, zeta=0.02, data_epsilon=0.1, smooth_epsilon=0.003, edge=0.0,
-    blur=0.5, ratio=0.5, smallest=10, warps=4, sweeps=16, radius=0.98,
+    alpha=1.5,
+    gamma=3.0,
+    gamma_decay=0.0,
+    zeta=0.02,
+    data_epsilon=0.1,
+    smooth_epsilon=0.005,
+    blur=0.5,
+    ratio=0.5,
+    smallest=10,
+    warps=4,
+    extra_warps=2,
+    sweeps=16,
+    radius=0.99,
 )
 PRESETS = {"accurate": ACCURATE, "fast": FAST}

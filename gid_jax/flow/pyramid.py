@@ -6,7 +6,7 @@ from jaxtyping import Array, Float
 
 
 def level_sizes(height: int, width: int, ratio: float, smallest: int) -> list[tuple[int, int]]:
-    """(height, width) of each level, coarsest first; the shorter side of none is below `smallest`, unless the picture's is."""
+    """(height, width) of each level, coarsest first; no level but the picture itself has a side below `smallest`."""
     sizes = [(height, width)]
     while round(min(height, width) * ratio ** len(sizes)) >= smallest:
         factor = ratio ** len(sizes)
@@ -20,7 +20,7 @@ def resize_planes(planes: Float[Array, "*b h w"], height: int, width: int) -> Fl
 
 
 def resize_field(field: tuple[Array, Array], height: int, width: int) -> tuple[Array, Array]:
-    """The same motion (u, v), two planes [n, h, w] in pixels, at another resolution: resampled bilinearly and rescaled."""
+    """The motion (u, v), planes [n, h, w] in px, at another resolution: resampled bilinearly and rescaled."""
     u, v = field
     shape = (u.shape[0], height, width)
     scale_x, scale_y = width / u.shape[2], height / u.shape[1]
@@ -34,5 +34,5 @@ def gaussian_blur(planes: Float[Array, "*b h w"], sigma: Array | float) -> Float
     taps = taps / taps.sum()
     still = ((0, 0),) * (planes.ndim - 2)
     wide = jnp.pad(planes, (*still, (3, 3), (3, 3)), mode="edge")
-    rows = sum(taps[i] * wide[..., i : i + height, :] for i in range(7))
-    return sum(taps[i] * rows[..., i : i + width] for i in range(7))
+    rows = jnp.stack([taps[i] * wide[..., i : i + height, :] for i in range(7)]).sum(axis=0)
+    return jnp.stack([taps[i] * rows[..., i : i + width] for i in range(7)]).sum(axis=0)

@@ -1,13 +1,14 @@
 """One level of the variational solver: warp, linearise, weight, relax, filter.
 
-Minimised over the motion (u, v) of the source's pixels p, with I the source, J the target and c the colour channels:
+Minimised over the motion (u, v) of the source's pixels p, with I the source, J the target, both luminances:
 
-    E = sum_p psi_d( sum_c t0 (J(p + F) - I(p))^2 )                                   brightness constancy
-      + gamma psi_d( sum_c tx (J_x(p + F) - I_x(p))^2 + ty (J_y(p + F) - I_y(p))^2 )  gradient constancy
-      + alpha g(p) psi_s( |grad u|^2 + |grad v|^2 )                                   smoothness
+    E = sum_p psi_d( t0 (J(p + F) - I(p))^2 )                                   brightness
+      + gamma psi_d( tx (J_x(p + F) - I_x(p))^2 + ty (J_y(p + F) - I_y(p))^2 )  gradients
+      + alpha psi_s( |grad u|^2 + |grad v|^2 )                                    smoothness
 
-with psi(s^2) = sqrt(s^2 + eps^2) and the normalisation t = 1 / (|grad|^2 + zeta^2), which turns each residual into a distance in pixels. Brox et al. 2004
-(warping, gradient constancy), Zimmer et al. 2011 (normalisation), Liu 2009 (lagged weights). Planes are [n, h, w]; those of the source [1, h, w].
+with psi(s^2) = sqrt(s^2 + eps^2). The normalisation t = 1 / (|grad|^2 + zeta^2) turns each residual into a distance in
+pixels. Brox et al. 2004 (warping, gradient constancy), Zimmer et al. 2011 (normalisation), Liu 2009 (lagged weights).
+Planes are [n, h, w]; those of the source [1, h, w].
 """
 
 from typing import NamedTuple
@@ -15,13 +16,13 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 Field = tuple[Array, Array]
 
 
 class Weights(NamedTuple):
-    """Numbers of the energy, for pictures in [0, 1] and motion in pixels; traced, so that changing one compiles nothing."""
+    """Numbers of the energy, for pictures in [0, 1] and motion in pixels of the level."""
 
     alpha: Array
     """weight of the smoothness"""
@@ -33,8 +34,6 @@ class Weights(NamedTuple):
     """px; residuals below it are penalised quadratically"""
     smooth_epsilon: Array
     """px per px; motion gradients below it are penalised quadratically"""
-    edge: Array
-    """decay of the smoothness weight with the source's gradient"""
     radius: Array
     """assumed spectral radius of the Jacobi iteration, in (0, 1)"""
 
@@ -44,7 +43,7 @@ def shifted(planes: Float[Array, "n h w"], dy: int, dx: int, height: int, width:
 
 
 def pad_edge(planes: Float[Array, "n h w"], margin: int) -> Float[Array, "n h2 w2"]:
-    """The border repeated `margin` times; materialised, because a compiler that fuses it pays its branches at every tap."""
+    """The border repeated `margin` times; materialised, for a compiler that fuses it pays its branches at every tap."""
     return lax.optimization_barrier(jnp.pad(planes, ((0, 0), (margin, margin), (margin, margin)), mode="edge"))
 
 
@@ -64,10 +63,16 @@ def derivatives(planes: Float[Array, "n h w"]) -> Derivatives:
     tall, wide = height + 4, width + 4
 
     def along_x(p: Array, rows: int, columns: int) -> Array:
-        return (8 * (p[:, :rows, 3 : 3 + columns] - p[:, :rows, 1 : 1 + columns]) - (p[:, :rows, 4 : 4 + columns] - p[:, :rows, :columns])) / 12
+        return (
+            8 * (p[:, :rows, 3 : 3 + columns] - p[:, :rows, 1 : 1 + columns])
+            - (p[:, :rows, 4 : 4 + columns] - p[:, :rows, :columns])
+        ) / 12
 
     def along_y(p: Array, rows: int, columns: int) -> Array:
-        return (8 * (p[:, 3 : 3 + rows, :columns] - p[:, 1 : 1 + rows, :columns]) - (p[:, 4 : 4 + rows, :columns] - p[:, :rows, :columns])) / 12
+        return (
+            8 * (p[:, 3 : 3 + rows, :columns] - p[:, 1 : 1 + rows, :columns])
+            - (p[:, 4 : 4 + rows, :columns] - p[:, :rows, :columns])
+        ) / 12
 
     padded = pad_edge(planes, 4)
     x = along_x(padded[:, 2:-2], tall, wide)
@@ -100,12 +105,12 @@ def fetch(planes: Float[Array, "n h w"], field: Field) -> Array:
     return upper + fy * (lower - upper)
 
 
-def inside(field: Field) -> Array:
-    """1 where p + F(p) lies in the picture, else 0."""
+def inside(field: Field) -> Bool[Array, "n h w"]:
+    """True where p + F(p) lies in the picture."""
     height, width = field[0].shape[1:]
     x = jnp.arange(width, dtype=jnp.float32)[None, None, :] + field[0]
     y = jnp.arange(height, dtype=jnp.float32)[None, :, None] + field[1]
-    return ((x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)).astype(jnp.float32)
+    return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
 def data_term(source: Derivatives, target: Array, field: Field, weights: Weights) -> tuple[Array, ...]:
@@ -116,7 +121,7 @@ def data_term(source: Derivatives, target: Array, field: Field, weights: Weights
     zeta, epsilon = weights.zeta**2, weights.data_epsilon**2
     scale = 1 / (x * x + y * y + zeta)
     scale_x, scale_y = 1 / (xx * xx + xy * xy + zeta), 1 / (xy * xy + yy * yy + zeta)
-    seen = inside(field)
+    seen = inside(field).astype(jnp.float32)
     first = seen * scale * lax.rsqrt(scale * z * z + epsilon)
     second = seen * weights.gamma * lax.rsqrt(scale_x * xz * xz + scale_y * yz * yz + epsilon)
     p, q, r = lax.optimization_barrier((first, second * scale_x, second * scale_y))
@@ -131,13 +136,8 @@ def data_term(source: Derivatives, target: Array, field: Field, weights: Weights
     )
 
 
-def edge_weight(source: Derivatives, weights: Weights) -> Array:
-    slope = jnp.sqrt(source.x**2 + source.y**2)
-    return weights.alpha * jnp.maximum(jnp.exp(-weights.edge * slope), 0.05)
-
-
-def smoothness(field: Field, edge: Array, weights: Weights) -> tuple[Array, Array, Array, Array]:
-    """Diffusivities alpha g psi' on the links to the left, right, upper and lower neighbour, 0 beyond the border."""
+def smoothness(field: Field, weights: Weights) -> tuple[Array, Array, Array, Array]:
+    """Diffusivities alpha psi' on the links to the left, right, upper and lower neighbour, 0 beyond the border."""
     height, width = field[0].shape[1:]
     padded = [pad_edge(f, 1) for f in field]
     square = jnp.zeros_like(field[0])
@@ -145,13 +145,15 @@ def smoothness(field: Field, edge: Array, weights: Weights) -> tuple[Array, Arra
         r, l = shifted(p, 1, 2, height, width), shifted(p, 1, 0, height, width)
         d, u = shifted(p, 2, 1, height, width), shifted(p, 0, 1, height, width)
         square = square + 0.25 * ((r - l) ** 2 + (d - u) ** 2)
-    psi = edge * lax.rsqrt(square + weights.smooth_epsilon**2)
+    psi = weights.alpha * lax.rsqrt(square + weights.smooth_epsilon**2)
     across = 0.5 * (psi[:, :, 1:] + psi[:, :, :-1])
     down = 0.5 * (psi[:, 1:] + psi[:, :-1])
     pad = jnp.pad
     return (
-        pad(across, ((0, 0), (0, 0), (1, 0))), pad(across, ((0, 0), (0, 0), (0, 1))),
-        pad(down, ((0, 0), (1, 0), (0, 0))), pad(down, ((0, 0), (0, 1), (0, 0))),
+        pad(across, ((0, 0), (0, 0), (1, 0))),
+        pad(across, ((0, 0), (0, 0), (0, 1))),
+        pad(down, ((0, 0), (1, 0), (0, 0))),
+        pad(down, ((0, 0), (0, 1), (0, 0))),
     )
 
 
@@ -168,8 +170,8 @@ def relax(field: Field, tensor: tuple[Array, ...], links: tuple[Array, ...], swe
 
     def neighbours(f: Array) -> Array:
         p = jnp.pad(f, ((0, 0), (1, 1), (1, 1)))
-        s = lambda dy, dx: shifted(p, dy, dx, height, width)
-        return left * s(1, 0) + right * s(1, 2) + up * s(0, 1) + down * s(2, 1)
+        across = left * shifted(p, 1, 0, height, width) + right * shifted(p, 1, 2, height, width)
+        return across + up * shifted(p, 0, 1, height, width) + down * shifted(p, 2, 1, height, width)
 
     def sweep(i: Array, state: tuple[Field, Field, Array]) -> tuple[Field, Field, Array]:
         (u, v), (u0, v0), omega = state
@@ -186,19 +188,40 @@ def median(planes: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
     height, width = planes.shape[1:]
     padded = pad_edge(planes, 1)
     p = [shifted(padded, i, j, height, width) for i in range(3) for j in range(3)]
-    for i, j in ((1, 2), (4, 5), (7, 8), (0, 1), (3, 4), (6, 7), (1, 2), (4, 5), (7, 8), (0, 3), (5, 8), (4, 7), (3, 6), (1, 4), (2, 5), (4, 7), (4, 2), (6, 4), (4, 2)):
+    for i, j in (
+        (1, 2),
+        (4, 5),
+        (7, 8),
+        (0, 1),
+        (3, 4),
+        (6, 7),
+        (1, 2),
+        (4, 5),
+        (7, 8),
+        (0, 3),
+        (5, 8),
+        (4, 7),
+        (3, 6),
+        (1, 4),
+        (2, 5),
+        (4, 7),
+        (4, 2),
+        (6, 4),
+        (4, 2),
+    ):
         p[i], p[j] = jnp.minimum(p[i], p[j]), jnp.maximum(p[i], p[j])
     return p[4]
 
 
-def refine(field: Field, source: Array, target: Array, weights: Weights, warps: Array, sweeps: Array) -> Field:
+def refine(
+    field: Field, target: Array, *, source: Array, weights: Weights, warps: Int[Array, ""], sweeps: Int[Array, ""]
+) -> Field:
     """Improve `field` by `warps` warps of the targets, each solved by `sweeps` sweeps at frozen weights."""
     fixed = derivatives(source)
-    edge = edge_weight(fixed, weights)
 
     def warp(_: Array, field: Field) -> Field:
         tensor = data_term(fixed, target, field, weights)
-        new = relax(field, tensor, smoothness(field, edge, weights), sweeps, weights.radius)
-        return median(new[0]), median(new[1])
+        u, v = relax(field, tensor, smoothness(field, weights), sweeps, weights.radius)
+        return median(u), median(v)
 
     return lax.fori_loop(0, warps, warp, field)

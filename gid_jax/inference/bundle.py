@@ -1,9 +1,8 @@
 """A bundle: the folder with all that inference needs, independent of training.
 
-    bundle.json               version, model arguments, scales, whitening, size, provenance, sha256 of the files below
-    vae.safetensors           float32, names are the parameters' paths joined by "/"
-    denoiser.safetensors
-    renderer.safetensors
+`bundle.json` holds the version, model arguments, scales, whitening, size, provenance and the sha256 of the other files;
+`vae.safetensors`, `denoiser.safetensors` and `renderer.safetensors` hold float32 weights, named by their paths joined
+with "/".
 """
 
 import dataclasses
@@ -55,9 +54,10 @@ class Bundle:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
 
-    @functools.cached_property
+    @property
     def networks(self) -> "Networks":
-        return Networks(**{part: _network(part, self.models[part]) for part in MODELS})
+        """The same object for every bundle of this architecture, so that each is compiled once."""
+        return _networks(json.dumps(self.models, sort_keys=True))
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -83,7 +83,9 @@ def save_bundle(bundle: Bundle, out: str | Path) -> None:
             (temporary / f"{part}.safetensors").write_bytes(weights)
             files[f"{part}.safetensors"] = {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
         fields = {
-            field.name: _plain(getattr(bundle, field.name)) for field in dataclasses.fields(bundle) if field.name != "params"
+            field.name: _plain(getattr(bundle, field.name))
+            for field in dataclasses.fields(bundle)
+            if field.name != "params"
         }
         (temporary / FILE_NAME).write_text(json.dumps(fields | {"files": files}, indent=2) + "\n")
         if out.exists():
@@ -125,7 +127,7 @@ def load_bundle(path: str | Path) -> Bundle:
         raise UserError(f"{path / FILE_NAME}: incomplete or damaged ({error}); export the bundle again") from error
 
 
-def flatten(params: Params, prefix: str = "") -> dict[str, np.ndarray]:
+def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray]:
     """Nested parameters as {"path/to/leaf": array}."""
     flat: dict[str, np.ndarray] = {}
     for name, value in params.items():
@@ -141,7 +143,9 @@ def _load_weights(folder: Path, part: str, model: dict[str, Any], files: Mapping
     try:
         content = path.read_bytes()
         if hashlib.sha256(content).hexdigest() != files[path.name]["sha256"]:
-            raise UserError(f"{path}: damaged (its sha256 is not the one in {FILE_NAME}); copy or export the bundle again")
+            raise UserError(
+                f"{path}: damaged (its sha256 is not the one in {FILE_NAME}); copy or export the bundle again"
+            )
         weights = load(content)
     except (OSError, SafetensorError) as error:
         raise UserError(f"{path}: cannot be read ({error}); copy or export the bundle again") from error
@@ -162,6 +166,12 @@ def _load_weights(folder: Path, part: str, model: dict[str, Any], files: Mapping
             node = node.setdefault(parent, {})
         node[leaf] = value
     return tree
+
+
+@functools.cache
+def _networks(models: str) -> Networks:
+    arguments = json.loads(models)
+    return Networks(**{part: _network(part, arguments[part]) for part in MODELS})
 
 
 def _network(part: str, model: Mapping[str, Any]) -> Network:

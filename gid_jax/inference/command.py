@@ -24,7 +24,11 @@ def define_flags(values: flags.FlagValues) -> None:
     )
     flags.DEFINE_float("magnify", 1.0, "how many times as far everything moves", flag_values=values)
     flags.DEFINE_integer(
-        "longest_side", 0, "shrink a larger photo to this many pixels; 0 keeps its size", lower_bound=0, flag_values=values
+        "longest_side",
+        0,
+        "shrink a larger photo to this many pixels; 0 keeps its size",
+        lower_bound=0,
+        flag_values=values,
     )
 
 
@@ -34,7 +38,7 @@ def read_inputs(arguments: list[str], values: flags.FlagValues) -> tuple[np.ndar
         raise UserError(f"give one picture, not {len(arguments)}: PHOTO --out=... --bundle=...")
     photo = read_photo(arguments[0])
     if not values.bundle:
-        raise UserError("--bundle is missing: give a folder made by python -m gid_jax.export (./launch/quickstart.sh makes one)")
+        raise UserError("--bundle is missing: name a folder made by python -m gid_jax.export (quickstart.sh makes one)")
     return (shrink(photo, values.longest_side) if values.longest_side else photo), load_bundle(values.bundle)
 
 

@@ -87,7 +87,11 @@ def predict_spectra(
 
 
 def _predict(bundle: Bundle, images: Array, seeds: Sequence[int], options: tuple) -> Array:
-    latent = (bundle.num_frequencies, *(side // LATENT_STRIDE for side in images.shape[1:3]), bundle.latent_mean.shape[-1])
+    latent = (
+        bundle.num_frequencies,
+        *(side // LATENT_STRIDE for side in images.shape[1:3]),
+        bundle.latent_mean.shape[-1],
+    )
     noise = jnp.stack([jax.random.normal(stream_key(seed, "latents", 0), latent) for seed in seeds])
     statistics = {"scales": bundle.scales, "mean": bundle.latent_mean, "std": bundle.latent_std}
     params = {"vae": bundle.params["vae"], "denoiser": bundle.params["denoiser"]}
@@ -166,8 +170,9 @@ def render_frames(
 
 def splatting_weight(spectrum: Float[ArrayLike, "k H W 4"], height: int, width: int) -> Float[Array, "h w"]:
     """W, the mean over the clip of |F_t|, at height x width and in pixels of that size."""
+    spectrum = jnp.asarray(spectrum)
     x, y = width / spectrum.shape[-2], height / spectrum.shape[-3]
-    weight = mean_magnitude(jnp.asarray(spectrum) * jnp.asarray([x, y, x, y], jnp.float32).reshape(1, 1, 1, 4))
+    weight = mean_magnitude(spectrum * jnp.asarray([x, y, x, y], jnp.float32).reshape(1, 1, 1, 4))
     return jax.image.resize(weight, (height, width), "linear")
 
 

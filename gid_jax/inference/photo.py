@@ -27,7 +27,9 @@ def read_photo(path: str | Path) -> Float[np.ndarray, "h w 3"]:
         raise UserError(f"{path}: not a picture that can be read ({error}); convert it to JPEG or PNG") from error
     if min(pixels.shape[:2]) < SMALLEST_SIDE:
         size = f"{pixels.shape[1]} x {pixels.shape[0]}"
-        raise UserError(f"{path}: {size} pixels are too few; give a picture of at least {SMALLEST_SIDE} x {SMALLEST_SIDE}")
+        raise UserError(
+            f"{path}: {size} pixels are too few; give a picture of at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
+        )
     return pixels
 
 

@@ -1,5 +1,6 @@
 """Frames to mp4, webm or gif, by the name's extension."""
 
+import itertools
 import os
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
@@ -71,22 +72,22 @@ def _first(path: Path, frames: Iterator[np.ndarray]) -> np.ndarray:
 
 
 def _write_encoded(path: Path, frames: Iterator[np.ndarray], fps: float, codec: str, options: dict[str, str]) -> None:
-    frame = _first(path, frames)
+    first = _first(path, frames)
     with av.open(str(path), "w", options={"movflags": "+faststart"} if codec == "libx264" else {}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
-        stream.height, stream.width = (side + side % 2 for side in frame.shape[:2])
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = (side + side % 2 for side in first.shape[:2])
         stream.pix_fmt = "yuv420p"
         context = stream.codec_context
         context.colorspace, context.color_range = Colorspace.ITU709, ColorRange.MPEG
         context.color_primaries, context.color_trc = ColorPrimaries.BT709, ColorTrc.BT709
-        while frame is not None:
+        for frame in itertools.chain([first], frames):
             height, width = frame.shape[:2]
             even = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
             picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24").reformat(
                 format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
             )
             container.mux(stream.encode(picture))
-            frame = next(frames, None)
         container.mux(stream.encode(None))
 
 

@@ -27,9 +27,38 @@ def per_sample(vector: jax.Array) -> jax.Array:
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int, padding: tuple[int, int]) -> jax.Array:
     """Convolution of [b, h, w, i] with [n, n, i, o], `padding` zeros before and after, along both axes."""
+    if kernel.shape[:2] == (1, 1) and stride == 1:
+        return x @ kernel[0, 0]  # XLA's gradient of the product takes half the time on a CPU
     return jax.lax.conv_general_dilated(
         x, kernel, (stride, stride), (padding, padding), dimension_numbers=("NHWC", "HWIO", "NHWC")
     )
+
+
+def convolve_doubled(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """3 x 3 convolution of `double(x)`, without making it: [b, h, w, i] -> [b, 2 h, 2 w, o].
+
+    Every output pixel of one parity sees only 2 x 2 different pixels of x, so that four convolutions of 2 x 2, whose
+    taps are sums of the kernel's, do the work of one of 3 x 3 at the doubled size with 4/9 of its multiplications.
+    """
+    batch, height, width, _ = x.shape
+    rows = []
+    for row in range(2):
+        columns = []
+        for column in range(2):
+            taps = _merge_taps(_merge_taps(kernel, 0, row), 1, column)
+            padding = ((1 - row, row), (1 - column, column))
+            columns.append(
+                jax.lax.conv_general_dilated(x, taps, (1, 1), padding, dimension_numbers=("NHWC", "HWIO", "NHWC"))
+            )
+        rows.append(jnp.stack(columns, axis=3))
+    return jnp.stack(rows, axis=2).reshape(batch, 2 * height, 2 * width, -1)
+
+
+def _merge_taps(kernel: jax.Array, axis: int, parity: int) -> jax.Array:
+    """Three taps along `axis` as the two that a doubled pixel of this parity sees."""
+    first, middle, last = jnp.split(kernel, 3, axis=axis)
+    pair = (first, middle + last) if parity == 0 else (first + middle, last)
+    return jnp.concatenate(pair, axis=axis)
 
 
 class Linear(nnx.Module):
@@ -207,8 +236,11 @@ class Upsample(nnx.Module):
         self.conv = Conv(channels, channels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, size: tuple[int, int] | None = None) -> jax.Array:
-        x = double(x)
-        return self.conv(x if size is None else x[:, : size[0], : size[1]])
+        doubled = (2 * x.shape[1], 2 * x.shape[2])
+        if size is not None and size != doubled:
+            return self.conv(double(x)[:, : size[0], : size[1]])
+        y = convolve_doubled(x.astype(self.conv.dtype), self.conv.kernel[...].astype(self.conv.dtype))
+        return y + per_channel(self.conv.bias[...], y)
 
 
 def double(x: jax.Array) -> jax.Array:

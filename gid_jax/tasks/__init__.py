@@ -23,9 +23,10 @@ def make_task(config: ConfigDict, statistics: DatasetStatistics) -> Task:
         raise UserError(f"config.task={config.task!r} does not exist; there are {', '.join(TASKS)}")
     if (config.width, config.height) != (statistics.width, statistics.height):
         raise UserError(
-            f"the data set is {statistics.width} x {statistics.height}, the configuration {config.width} x {config.height}; "
-            "choose the preset of that size or build the data set for this one"
+            f"the data set is {statistics.width} x {statistics.height}, the configuration "
+            f"{config.width} x {config.height}; choose the preset of that size or build the data set for this one"
         )
     if not 1 <= config.num_frequencies <= len(statistics.scales):
-        raise UserError(f"config.num_frequencies={config.num_frequencies}: the data set holds 1 to {len(statistics.scales)}")
+        stored = len(statistics.scales)
+        raise UserError(f"config.num_frequencies={config.num_frequencies}: the data set holds 1 to {stored}")
     return TASKS[config.task](config, statistics.scales[: config.num_frequencies])

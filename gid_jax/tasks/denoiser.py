@@ -148,7 +148,7 @@ class CoordinatedTask(DenoiserTask):
             vae = load_earlier(self.config, "vae", "vae").params
             same = jax.tree.map(np.array_equal, vae, stage.frozen["vae"])
             if not all(jax.tree.leaves(same)):
-                raise UserError(f"config.vae={self.config.vae}: the base was trained on another VAE; leave config.vae empty")
+                raise UserError(f"config.vae={self.config.vae}: the base has another VAE; leave config.vae empty")
         return {**stage.frozen, "base": stage.params}
 
     def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:

@@ -33,7 +33,7 @@ class Task(abc.ABC):
         """Fresh parameters, and frozen values of the right shapes, for which `inherit` gives the true ones."""
 
     def inherit(self) -> Tree:
-        """The frozen values of a new run, numpy, from earlier stages. Raises UserError when one is missing or unlike."""
+        """The frozen values of a new run, numpy, from earlier stages. Raises UserError for a missing or unlike one."""
         return {"scales": self.scales}
 
     def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:

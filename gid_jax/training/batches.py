@@ -25,7 +25,7 @@ def to_global(batch: dict[str, np.ndarray], kind: str, mesh: Mesh) -> dict[str, 
 
 
 class Prefetch:
-    """Iterates over the global batches; a thread prepares the next ones while the step runs. Errors arrive at `next`."""
+    """Iterates over the global batches; a thread prepares the next while the step runs. Its errors arrive at `next`."""
 
     def __init__(self, batches: Iterator[dict[str, np.ndarray]], kind: str, mesh: Mesh):
         self._queue: queue.Queue = queue.Queue(AHEAD)

@@ -28,17 +28,18 @@ class Checkpoints:
     def __init__(self, workdir: str, keep: int):
         self.directory = epath.Path(workdir) / FOLDER
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
-        self._manager = ocp.CheckpointManager(self.directory, options=options)
+        handlers = {part: ocp.StandardCheckpointHandler() for part in PARTS}
+        self._manager = ocp.CheckpointManager(self.directory, item_handlers=handlers, options=options)
 
     def save(self, state: TrainState, step: int, *, wait: bool = False) -> None:
-        """Writes in the background; a checkpoint has its final name only once it is whole. `wait` returns after that."""
+        """Writes in the background; a checkpoint gets its final name once it is whole. `wait` returns after that."""
         parts = {part: ocp.args.StandardSave(_flatten(state, fields)) for part, fields in PARTS.items()}
         self._manager.save(step, args=ocp.args.Composite(**parts), force=True)
         if wait:
             self._manager.wait_until_finished()
 
     def restore(self, shapes: TrainState, shardings: TrainState, step: int) -> TrainState:
-        """The whole state, placed by `shardings` whatever mesh it was saved on. Raises UserError naming what differs."""
+        """The whole state, placed by `shardings` whatever mesh saved it. Raises UserError naming what differs."""
         wanted = jax.tree.map(
             lambda leaf, sharding: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=sharding), shapes, shardings
         )
@@ -71,8 +72,8 @@ def newest_step(workdir: str) -> int | None:
     directory = epath.Path(workdir) / FOLDER
     if not directory.exists():
         return None
-    steps = [int(path.name) for path in directory.iterdir() if path.name.isdecimal() and ocp.utils.is_checkpoint_finalized(path)]
-    return max(steps, default=None)
+    whole = [path for path in directory.iterdir() if path.name.isdecimal() and ocp.utils.is_checkpoint_finalized(path)]
+    return max((int(path.name) for path in whole), default=None)
 
 
 def load_config(workdir: str) -> ConfigDict | None:
@@ -97,10 +98,9 @@ def load_stage(workdir: str, expected: tuple[str, ...]) -> Stage:
     if config.task not in expected:
         raise UserError(f"{workdir}: holds stage {config.task!r}, needed is {' or '.join(map(repr, expected))}")
     path = epath.Path(workdir) / FOLDER / str(step) / "model"
-    handler = ocp.PyTreeCheckpointer()
-    stored = handler.metadata(path).item_metadata.tree
-    arguments = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), stored)
-    tree = _nest(handler.restore(path, restore_args=arguments))
+    handler = ocp.PyTreeCheckpointHandler()
+    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree)
+    tree = _nest(handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy)))
     return Stage(config, tree["ema"], tree["frozen"], step)
 
 
@@ -137,7 +137,7 @@ def _check(wanted: dict[str, jax.ShapeDtypeStruct], stored: Any, place: str) -> 
     ]
     if different:
         more = f" and {len(different) - 1} more" if len(different) > 1 else ""
-        raise UserError(f"{place}: {different[0]}{more}; use the configuration that it was trained with or another workdir")
+        raise UserError(f"{place}: {different[0]}{more}; use the configuration of that run or another workdir")
 
 
 def _shape(entry: tuple | None) -> str:

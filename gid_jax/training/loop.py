@@ -28,7 +28,9 @@ if TYPE_CHECKING:
 OpenBatches = Callable[[str, int], Iterator[dict[str, np.ndarray]]]  # (split, start step) -> this process's batches
 
 
-def train(task: "Task", config: ConfigDict, workdir: str, open_batches: OpenBatches, mesh: jax.sharding.Mesh) -> TrainState:
+def train(
+    task: "Task", config: ConfigDict, workdir: str, open_batches: OpenBatches, mesh: jax.sharding.Mesh
+) -> TrainState:
     """Trains until `config.num_steps`, from the newest whole checkpoint in `workdir` if there is one.
 
     Returns the last state, which is saved. SIGTERM saves and returns early. Raises UserError when the loss or the
@@ -60,20 +62,30 @@ def _begin(
 class _Run:
     """One pass of the loop from `start` to the end, with the metrics of a step read while the next one runs."""
 
-    def __init__(self, task, config, workdir, open_batches, program, checkpoints, start):
+    def __init__(
+        self,
+        task: "Task",
+        config: ConfigDict,
+        workdir: str,
+        open_batches: OpenBatches,
+        program: Program,
+        checkpoints: Checkpoints,
+        start: int,
+    ):
         self.task, self.config, self.workdir, self.open_batches = task, config, workdir, open_batches
         self.program, self.checkpoints, self.start = program, checkpoints, start
         self.saved = start if start else None
-        self.pending: tuple[int, Mapping] | None = None
-        self.window: list[dict[str, float]] = []
-        self.waited, self.window_began = 0.0, time.perf_counter()
+        self.pending: tuple[int, Mapping] | None = None  # step and metrics, not read yet
+        self.window: list[dict[str, float]] = []  # metrics since the last line
+        self.waited = 0.0  # seconds, for data, since the clock's time
+        self.clock: tuple[int, float] | None = None  # step and time from which the rate counts
+        self.records = Records(workdir, start)
+        self.bar = progress(name=config.task, total=config.num_steps, initial=start, unit="step")
+        self.bar.disable = bool(jax.process_index())
 
     def go(self, state: TrainState) -> TrainState:
         config, last = self.config, self.config.num_steps
-        self.records = Records(self.workdir, self.start)
         batches = Prefetch(self.open_batches("train", self.start), self.task.kind, self.program.mesh)
-        self.bar = progress(name=config.task, total=last, initial=self.start, unit="step")
-        self.bar.disable = bool(jax.process_index())
         try:
             with _StopSignal() as stop:
                 for step in range(self.start, last + 1):
@@ -100,13 +112,15 @@ class _Run:
     def evaluate(self, state: TrainState, step: int) -> None:
         """Means of the task's metrics over the first `eval_batches` held-out batches, always the same ones."""
         self.log()
+        began = time.perf_counter()
         batches = self.open_batches("test", 0)
         results = []
         for index in range(self.config.eval_batches):
             batch = to_global(next(batches), self.task.kind, self.program.mesh)
             results.append(self.program.evaluate(state, batch, index))
         self.records.write("test", step, _mean(jax.device_get(results)))
-        self.window_began = time.perf_counter()  # the time of an evaluation is not the steps'
+        if self.clock is not None:  # an evaluation's time is not the steps'
+            self.clock = self.clock[0], self.clock[1] + time.perf_counter() - began
 
     def save(self, state: TrainState, step: int) -> None:
         self.log()
@@ -120,7 +134,7 @@ class _Run:
         step, metrics = self.pending[0], {name: float(x) for name, x in jax.device_get(self.pending[1]).items()}
         self.pending = None
         if not (math.isfinite(metrics["loss"]) and math.isfinite(metrics["grad_norm"])):
-            kept = "there is no checkpoint yet" if self.saved is None else f"the last good checkpoint is step {self.saved}"
+            kept = "no checkpoint yet" if self.saved is None else f"the last good checkpoint is step {self.saved}"
             raise UserError(
                 f"{self.workdir}: loss {metrics['loss']}, gradient norm {metrics['grad_norm']} at step {step}; {kept}; "
                 "lower --config.optimizer.learning_rate or --config.optimizer.clip_norm and start again"
@@ -129,10 +143,19 @@ class _Run:
         self.bar.set_postfix_str(f"loss {metrics['loss']:.4g}", refresh=False)
         self.bar.update()
         if step % self.config.log_every == 0 or step == self.config.num_steps:
-            elapsed = max(time.perf_counter() - self.window_began, 1e-9)
-            rates = {"steps_per_second": len(self.window) / elapsed, "data_wait": self.waited / elapsed}
-            self.records.write("train", step, {**_mean(self.window), **rates})
-            self.window, self.waited, self.window_began = [], 0.0, time.perf_counter()
+            self.records.write("train", step, {**_mean(self.window), **self.rates(step)})
+            self.window = []
+        if self.clock is None:  # the first step compiles
+            self.waited, self.clock = 0.0, (step, time.perf_counter())
+
+    def rates(self, step: int) -> dict[str, float]:
+        """Steps per second since the last call, and the share of that time spent waiting for data."""
+        if self.clock is None or self.clock[0] == step:
+            return {}
+        now, (first, began) = time.perf_counter(), self.clock
+        rates = {"steps_per_second": (step - first) / (now - began), "data_wait": self.waited / (now - began)}
+        self.waited, self.clock = 0.0, (step, now)
+        return rates
 
 
 def _mean(results: list[dict[str, float]]) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Randomness is a function of (seed, stream name, step): no key is stored, and a resumed run draws what it would have drawn."""
+"""Randomness is a function of (seed, stream name, step): no key is stored, a resumed run draws what it would have."""
 
 import zlib
 

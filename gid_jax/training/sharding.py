@@ -91,8 +91,9 @@ def check_batch(kind: str, batch_size: int, num_frequencies: int, mesh: Mesh) ->
     rows = mesh.shape["data"] * mesh.shape["fsdp"]
     if batch_size % rows:
         raise UserError(f"config.batch_size={batch_size} must be a multiple of data x fsdp = {rows}")
-    if kind == "volumes" and num_frequencies % mesh.shape["freq"]:
-        raise UserError(f"config.num_frequencies={num_frequencies} must be a multiple of config.mesh.freq={mesh.shape['freq']}")
+    freq = mesh.shape["freq"]
+    if kind == "volumes" and num_frequencies % freq:
+        raise UserError(f"config.num_frequencies={num_frequencies} must be a multiple of config.mesh.freq={freq}")
 
 
 def process_share(mesh: Mesh) -> tuple[int, int]:
@@ -104,17 +105,17 @@ def process_share(mesh: Mesh) -> tuple[int, int]:
     devices = mesh.devices.reshape(rows, -1)
     mine = [row for row in range(rows) if any(device.process_index == jax.process_index() for device in devices[row])]
     if mine != list(range(mine[0], mine[0] + len(mine))) or mine[0] % len(mine):
-        raise UserError("config.mesh gives a process rows of the batch that are not adjacent; choose another fsdp or freq")
+        raise UserError("config.mesh splits the batch unevenly among processes; choose another fsdp or freq")
     return mine[0] // len(mine), rows // len(mine)
 
 
 def place(tree: Tree, shardings: Tree) -> Tree:
     """Host arrays, equal in every process, as global arrays."""
-    return jax.tree.map(
-        lambda leaf, sharding: jax.make_array_from_callback(np.shape(leaf), sharding, lambda index: np.asarray(leaf)[index]),
-        tree,
-        shardings,
-    )
+
+    def put(leaf: np.ndarray, sharding: NamedSharding) -> jax.Array:
+        return jax.make_array_from_callback(np.shape(leaf), sharding, lambda index: np.asarray(leaf)[index])
+
+    return jax.tree.map(put, tree, shardings)
 
 
 def constrain(tree: Tree, spec: PartitionSpec) -> Tree:

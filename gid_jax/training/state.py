@@ -13,8 +13,8 @@ Tree = Any  # a pytree of arrays, or of their shapes or shardings
 class TrainState:
     """The state of a training run; also used for the matching trees of shapes and of shardings.
 
-    `step` counts the finished steps (int32). `params` are trained, `ema` is their moving average, `opt_state` belongs to
-    them alone. `frozen` is what the task needs and nobody trains: the scales s_k, earlier stages, whitening statistics.
+    `step` counts the finished steps (int32). `params` are trained, `ema` is their moving average, `opt_state` is theirs
+    alone. `frozen` is what the task needs and nobody trains: the scales s_k, earlier stages, whitening statistics.
     """
 
     step: Tree

@@ -1,7 +1,7 @@
 """The compiled functions of a run: initial state, training step, evaluation. Pure, and the same for every task.
 
-`compile_for(task, config, mesh)` needs no data and no earlier stage, so that a step can be compiled for a machine that is
-not there.
+`compile_for(task, config, mesh)` needs no data and no earlier stage, so that a step can be compiled for a machine that
+is not there.
 """
 
 import dataclasses
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 class Program:
     """Jitted functions, and the shapes and placements of the state that they take.
 
-    `init(frozen) -> state`; `step(state, batch) -> (state, metrics)`, donating the state; `evaluate(state, batch, index)
-    -> metrics` of the averaged parameters. Batches are global arrays.
+    `init(frozen) -> state`; `step(state, batch) -> (state, metrics)`, donating the state; `evaluate(state, batch,
+    index) -> metrics` of the averaged parameters. Batches are global arrays.
     """
 
     mesh: Mesh
@@ -51,7 +51,7 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
         key = stream_key(seed, "loss", state.step)
 
         def loss(params):
-            # Sharded at rest, whole in use: otherwise the compiler splits convolutions over fsdp and permutes activations.
+            # Sharded at rest, whole in use: else the compiler splits convolutions over fsdp and permutes activations.
             whole, frozen = sharding.constrain((params, state.frozen), sharding.REPLICATED)
             return task.loss(whole, frozen, batch, key)
 
@@ -59,7 +59,7 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
         updates, opt_state = adam.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = optimizer.average(state.ema, params, state.step, config.ema_decay)
-        metrics = {**metrics, "grad_norm": optax.global_norm(gradients)}
+        metrics = {**metrics, "grad_norm": optax.tree.norm(gradients)}
         return TrainState(state.step + 1, params, ema, opt_state, state.frozen), metrics
 
     def evaluate(state: TrainState, batch, index):

@@ -65,41 +65,40 @@ const Modal = (() => {
     return [x, y];
   }
 
-  /** Coordinates at the moment of release: |q_k| ~ |d . S_k|, phase -arg(d . S_k), so that the point is displaced by
-   *  |force| along the direction d of the force. */
-  function release(shape, [fx, fy]) {
-    const length = Math.hypot(fx, fy);
-    const q = new Float64Array(shape.length / 2);
-    if (length === 0) return q;
-    let reach = 0;
-    for (let j = 0; 2 * j < q.length; j++) {
-      q[2 * j] = (shape[4 * j] * fx + shape[4 * j + 1] * fy) / length;
-      q[2 * j + 1] = -(shape[4 * j + 2] * fx + shape[4 * j + 3] * fy) / length;
-      reach += q[2 * j] ** 2 + q[2 * j + 1] ** 2;
-    }
-    return reach > 1e-12 ? q.map((value) => (value * length) / reach) : q.fill(0);
-  }
-
-  /** The force for which `release` displaces the point by `pull`, across its main direction too.
-   *
-   *  A force d moves the point along G d, G = sum_k Re S_k Re S_k^T + Im S_k Im S_k^T, so d = G^-1 pull. Where a point
-   *  moves almost on a line, the direction across is damped (Tikhonov): pulling a branch along itself moves little. */
-  function aim(shape, [px, py]) {
+  /** How a point answers to pulls, G = sum_k Re S_k Re S_k^T + Im S_k Im S_k^T: its main axis and the two eigenvalues. */
+  function mobility(shape) {
     let [xx, xy, yy] = [0, 0, 0];
     for (let i = 0; i < shape.length; i += 2) {
       xx += shape[i] * shape[i];
       xy += shape[i] * shape[i + 1];
       yy += shape[i + 1] * shape[i + 1];
     }
-    const largest = (xx + yy) / 2 + Math.hypot((xx - yy) / 2, xy);
-    if (largest <= 1e-12) return [0, 0];
-    const [a, c] = [xx + RELUCTANCE * largest, yy + RELUCTANCE * largest];
-    const gain = (1 + RELUCTANCE) / (a * c - xy * xy);
-    const [dx, dy] = [gain * (c * px - xy * py), gain * (a * py - xy * px)];
-    const square = dx * dx + dy * dy;
-    if (square === 0) return [0, 0];
-    const along = (dx * dx * xx + 2 * dx * dy * xy + dy * dy * yy) / square; // d G d with |d| = 1
-    return [dx * along, dy * along];
+    const angle = 0.5 * Math.atan2(2 * xy, xx - yy);
+    const [mean, spread] = [(xx + yy) / 2, Math.hypot((xx - yy) / 2, xy)];
+    return { axis: [Math.cos(angle), Math.sin(angle)], main: mean + spread, cross: Math.max(mean - spread, 0) };
+  }
+
+  /** Coordinates at the moment of release: q_k = conj(d . S_k), the smallest for which the point is displaced by `pull`.
+   *  d = G^-1 pull; an axis along which the point hardly moves (under 1 % of the main one) is not reached. */
+  function release(shape, [px, py]) {
+    const { axis: [c, s], main, cross } = mobility(shape);
+    const along = main > 0 ? (c * px + s * py) / main : 0;
+    const across = cross > 1e-4 * main ? (c * py - s * px) / cross : 0;
+    const [dx, dy] = [c * along - s * across, s * along + c * across];
+    return Float64Array.from({ length: shape.length / 2 }, (_, i) => {
+      const first = 4 * (i >> 1) + 2 * (i & 1);
+      return (i & 1 ? -1 : 1) * (shape[first] * dx + shape[first + 1] * dy);
+    });
+  }
+
+  /** What of `pull` the point follows willingly: all of it along its main axis, less across where it moves less there.
+   *  Otherwise a branch pulled along itself would set everything else flying. */
+  function comply(shape, [px, py]) {
+    const { axis: [c, s], main, cross } = mobility(shape);
+    if (main === 0) return [0, 0];
+    const along = c * px + s * py;
+    const across = ((c * py - s * px) * (1 + RELUCTANCE) * cross) / (cross + RELUCTANCE * main);
+    return [c * along - s * across, s * along + c * across];
   }
 
   /** The predicted motion at `seconds` as coordinates, F_0 = 0: weights 2 / P as in the inverse transform.
@@ -115,7 +114,7 @@ const Modal = (() => {
     return q;
   }
 
-  return { frequencies, friction, propagator, step, displacement, release, aim, wind };
+  return { frequencies, friction, propagator, step, displacement, release, comply, wind };
 })();
 
 if (typeof module !== "undefined") module.exports = Modal;

@@ -1,7 +1,7 @@
 "use strict";
 /* The picture's motion on the CPU: which points move, where they are, and what a hand does to them. */
 const GRABBABLE = 0.2; // of the strongest motion
-const FARTHEST = 0.22; // of the picture's shorter side: what is pulled farther resists
+const FARTHEST = 0.15; // of the picture's shorter side: what is pulled farther resists
 const SETTLING = 0.08; // s in which what else was swinging comes to rest in the hand
 
 class Motion {
@@ -64,7 +64,7 @@ class Motion {
   /** Modal coordinates that bring the point there, so weak that nothing moves farther than it may. */
   reach(shape, pull) {
     const { width, height } = this.scene;
-    const q = Modal.release(shape, Modal.aim(shape, pull));
+    const q = Modal.release(shape, Modal.comply(shape, pull));
     const limit = FARTHEST * Math.min(width, height);
     let peak = Math.hypot(...pull);
     for (let y = 0; y < height; y += 5)

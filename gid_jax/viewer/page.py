@@ -46,7 +46,7 @@ def build_page(
 
 
 def pack(spectrum: Float[np.ndarray, "k h w 4"]) -> tuple[UInt8[np.ndarray, "k h w 4"], Float[np.ndarray, " k"]]:
-    """Coefficients as bytes around 128, with the largest modulus of each frequency as its scale: c = (byte - 128) / 127 s.
+    """Coefficients as bytes around 128 and the scale s_k, the largest |c| of a frequency: c = (byte - 128) / 127 s_k.
 
     The error is at most s_k / 254.
     """

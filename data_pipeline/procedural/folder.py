@@ -1,0 +1,72 @@
+"""A folder of clips: which ones it is to hold, which are there, rendering one."""
+
+import os
+import zipfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image
+
+from data_pipeline.procedural import scenes
+from data_pipeline.procedural.clip import render_clip, save_clip
+from gid_jax.errors import UserError
+
+
+class Order(NamedTuple):
+    """One clip to be rendered."""
+
+    path: Path  # without suffix
+    seed: int
+    size: tuple[int, int, int]  # frames, height, width
+    kinds: tuple[str, ...] | None  # scenes to choose from
+    held_out: bool
+
+
+def orders(out: Path, clips: int, split: str, seed: int, size: tuple[int, int, int]) -> list[Order]:
+    """The clips of a folder. `all` takes the last eighth, at least one, from the test split.
+
+    Every other test clip, the first included, shows what no training clip does.
+    """
+    if split == "all" and clips < 2:
+        raise UserError(f"--clips={clips}: --split=all needs at least 2, one of them to test on")
+    held_out = {"train": 0, "test": clips, "all": max(1, round(clips / 8))}[split]
+    listed = []
+    for part, count in enumerate((clips - held_out, held_out)):
+        for number in range(count):
+            name = f"{('clip', 'test')[part]}_{number:05d}"
+            clip_seed = int(np.random.SeedSequence([seed, part, number]).generate_state(1, np.uint64)[0])
+            kinds = tuple(scenes.TEST_ONLY) if part and number % 2 == 0 else None
+            listed.append(Order(out / name, clip_seed, size, kinds, bool(part)))
+    return listed
+
+
+def is_there(order: Order) -> bool:
+    """Whether the clip was written, whole (the video comes last). UserError where another clip has its name."""
+    video, exact = order.path.with_suffix(".mp4"), order.path.with_suffix(".npz")
+    if not (video.exists() and exact.exists() and (_picture(order).exists() or not order.held_out)):
+        return False
+    try:
+        with np.load(exact) as stored:
+            found = int(stored["seed"]), tuple(stored["size"].tolist())
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
+        return False
+    if found != (order.seed, order.size):
+        raise UserError(f"{video}: a clip of another --seed, size or split; choose another --out or remove it")
+    return True
+
+
+def fulfil(order: Order) -> None:
+    """Renders and writes the clip, and beside a test clip a picture to animate: its first frame, three times as large."""
+    frames, height, width = order.size
+    if order.held_out:
+        still = render_clip(order.seed, width=3 * width, height=3 * height, num_frames=1, kinds=order.kinds)
+        partial = order.path.with_name(f".{order.path.name}.{os.getpid()}.png")
+        Image.fromarray(still.frames[0]).save(partial)
+        os.replace(partial, _picture(order))
+    clip = render_clip(order.seed, width=width, height=height, num_frames=frames, kinds=order.kinds)
+    save_clip(clip, order.path)
+
+
+def _picture(order: Order) -> Path:
+    return order.path.with_suffix(".png")

@@ -1,0 +1,185 @@
+"""Flow against exact motion: analytic band-limited textures are sampled where the motion says, never resampled."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gid_jax import flow
+from gid_jax.flow import coarse_to_fine
+
+HEIGHT, WIDTH = 40, 64
+PRESETS = ("fast", "accurate")
+
+
+class Texture:
+    """A colour picture defined at every real position: a sum of plane waves of periods up to 40 px."""
+
+    def __init__(self, seed: int, shortest: float = 6, waves: int = 40):
+        random = np.random.default_rng(seed)
+        period, angle = random.uniform(shortest, 40, waves), random.uniform(0, 2 * np.pi, waves)
+        self.wave = 2 * np.pi / period * np.stack([np.cos(angle), np.sin(angle)])
+        self.phase = random.uniform(0, 2 * np.pi, waves)
+        self.colour = random.normal(0, 0.5 / np.sqrt(waves), (waves, 3))
+
+    def __call__(self, x: np.ndarray, y: np.ndarray) -> np.ndarray:
+        phase = x[..., None] * self.wave[0] + y[..., None] * self.wave[1] + self.phase
+        return np.clip(0.5 + np.sin(phase) @ self.colour, 0, 1).astype(np.float32)
+
+
+def grid(height: int = HEIGHT, width: int = WIDTH) -> tuple[np.ndarray, np.ndarray]:
+    y, x = np.meshgrid(np.arange(height, dtype=float), np.arange(width, dtype=float), indexing="ij")
+    return x, y
+
+
+def bend(x: np.ndarray, y: np.ndarray, strength: float) -> np.ndarray:
+    """A smooth sway, at most 1.6 `strength` px."""
+    dx = strength * np.sin(2 * np.pi * y / 50) * np.cos(2 * np.pi * x / 90)
+    return np.stack([dx, 0.6 * strength * np.cos(2 * np.pi * (x + y) / 80)], axis=-1)
+
+
+def deformed(texture: Texture, strength: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Source, target and the exact motion: the target is the texture, the source looks up where each pixel goes."""
+    x, y = grid()
+    motion = bend(x, y, strength)
+    return texture(x + motion[..., 0], y + motion[..., 1]), texture(x, y), motion
+
+
+def error(estimated: jax.Array, exact: np.ndarray, margin: int = 0) -> float:
+    distance = np.linalg.norm(np.asarray(estimated) - exact, axis=-1)
+    return float(distance[..., margin : distance.shape[-2] - margin, margin : distance.shape[-1] - margin].mean())
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_still_picture_does_not_move(preset):
+    picture = Texture(0)(*grid())
+    assert np.abs(flow.estimate(picture, np.stack([picture] * 2), preset)).max() < 0.02
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_translations(preset):
+    x, y = grid()
+    texture = Texture(1)
+    shifts = np.array([[0.3, -0.2], [2.4, 1.3]])
+    motion = flow.estimate(texture(x, y), np.stack([texture(x - dx, y - dy) for dx, dy in shifts]), preset)
+    for estimated, shift in zip(motion, shifts, strict=True):
+        assert error(estimated, shift, margin=4) < 0.05
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_smooth_deformations(preset):
+    texture = Texture(2)
+    for strength in (0.5, 1.5):
+        source, target, exact = deformed(texture, strength)
+        motion = flow.estimate(source, np.stack([target] * 2), preset)
+        assert error(motion[0], exact) < 0.1
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_large_translation_is_found_through_the_pyramid(preset):
+    x, y = grid()
+    texture = Texture(3, shortest=14)
+    motion = flow.estimate(texture(x, y), np.stack([texture(x - 8, y), texture(x + 8, y - 2)]), preset)
+    assert error(motion[0, 6:-6, 6:-14], np.array([8, 0])) < 0.15
+    assert error(motion[1, 6:-6, 14:-6], np.array([-8, 2])) < 0.15
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_moving_square_leaves_its_background_alone(preset):
+    x, y = grid()
+    back, front = Texture(4), Texture(5)
+
+    def scene(shift: float) -> np.ndarray:
+        square = (np.abs(x - 30 - shift) <= 10) & (np.abs(y - 20) <= 10)
+        return np.where(square[..., None], front(x - shift, y), back(x, y))
+
+    motion = np.asarray(flow.estimate(scene(0), np.stack([scene(3)] * 2), preset)[0])
+    inside = (np.abs(x - 30) <= 7) & (np.abs(y - 20) <= 7)
+    far = (np.abs(x - 30) > 16) | (np.abs(y - 20) > 13)
+    assert np.abs(motion[inside] - [3, 0]).mean() < 0.15
+    assert np.linalg.norm(motion[far], axis=-1).mean() < 0.02
+    ring = (np.abs(x - 30) <= 14) & (np.abs(y - 20) <= 14)
+    exact = np.where((np.abs(x - 30) <= 10) & (np.abs(y - 20) <= 10), 3.0, 0.0)
+    wrong = np.abs(motion[..., 0] - exact) > 1.0
+    assert wrong[ring].mean() < 0.2
+
+
+def test_targets_are_solved_independently():
+    texture = Texture(2)
+    pairs = [deformed(texture, s) for s in (0.5, 2.0)]
+    x, y = grid()
+    source = texture(x, y)
+    targets = np.stack([pairs[0][0], pairs[1][0]])
+    together = flow.estimate(source, targets, "fast")
+    again = flow.estimate(source, targets[::-1].copy(), "fast")
+    np.testing.assert_allclose(together, again[::-1], atol=2e-3)
+
+
+def test_chunks_keep_order_and_number(monkeypatch):
+    monkeypatch.setattr(coarse_to_fine, "CACHE_PIXELS", 2 * 3 * 4)
+    targets = jnp.arange(7 * 3 * 4, dtype=jnp.float32).reshape(7, 3, 4)
+    sizes = []
+
+    def refine(field, part):
+        sizes.append(part.shape[0])
+        return field[0] + part, field[1] - part
+
+    u, v = coarse_to_fine._by_chunks(refine, (targets, targets), targets)
+    assert set(sizes) == {2}
+    np.testing.assert_array_equal(u, 2 * targets)
+    np.testing.assert_array_equal(v, 0 * targets)
+
+
+def test_consistency_is_the_distance_to_oneself():
+    forward = jnp.zeros((1, 12, 16, 2)).at[..., 0].set(2.0)
+    backward = jnp.zeros((1, 12, 16, 2)).at[..., 0].set(-1.5)
+    np.testing.assert_allclose(flow.consistency(forward, backward), 0.5, atol=1e-6)
+    assert flow.consistency(forward, -forward).max() < 1e-6
+
+
+def test_consistency_follows_the_motion():
+    forward = jnp.zeros((1, 12, 16, 2)).at[0, 5, 4].set(jnp.array([3.0, 2.0]))
+    backward = jnp.zeros((1, 12, 16, 2)).at[0, 7, 7].set(jnp.array([-3.0, -2.0]))
+    distance = flow.consistency(forward, backward)
+    assert distance[0, 5, 4] < 1e-6 and distance[0, 7, 7] == pytest.approx(np.sqrt(13))
+
+
+def test_occlusion_marks_what_disappears():
+    forward, backward = np.zeros((1, 12, 32, 2), np.float32), np.zeros((1, 12, 32, 2), np.float32)
+    forward[0, :, 8:16, 0] = 6  # columns 8-15 move onto 14-21 and hide 16-21
+    backward[0, :, 14:22, 0] = -6
+    hidden = np.asarray(flow.occlusion(forward, backward))[0]
+    assert hidden[:, 16:22].all() and not hidden[:, :14].any() and not hidden[:, 22:].any()
+    outward = np.zeros((1, 12, 32, 2), np.float32)
+    outward[..., 0] = 4
+    assert np.asarray(flow.occlusion(outward, -outward))[0, :, 28:].all()
+
+
+def test_forward_and_backward_agree_on_a_deformation():
+    source, target, _ = deformed(Texture(7), 2.0)
+    forward = flow.estimate(source, np.stack([target] * 2), "fast")
+    backward = flow.estimate(target, np.stack([source] * 2), "fast")
+    distance = np.asarray(flow.consistency(forward, backward))
+    assert np.median(distance) < 0.1
+    assert np.asarray(flow.occlusion(forward, backward))[:, 6:-6, 6:-6].mean() < 0.02
+
+
+@pytest.mark.parametrize(
+    ("source", "targets", "preset"),
+    [
+        ((40, 64), (2, 40, 64, 3), "fast"),
+        ((40, 64, 3), (40, 64, 3), "fast"),
+        ((40, 64, 3), (2, 40, 60, 3), "fast"),
+        ((40, 64, 4), (2, 40, 64, 4), "fast"),
+        ((4, 64, 3), (2, 4, 64, 3), "fast"),
+        ((40, 64, 3), (0, 40, 64, 3), "fast"),
+    ],
+)
+def test_bad_shapes(source, targets, preset):
+    with pytest.raises(ValueError, match=r"h, w, 3|at least"):
+        flow.estimate.__wrapped__(np.zeros(source, np.float32), np.zeros(targets, np.float32), preset)
+
+
+def test_unknown_preset():
+    with pytest.raises(ValueError, match="accurate, fast"):
+        flow.estimate.__wrapped__(np.zeros((40, 64, 3)), np.zeros((1, 40, 64, 3)), "best")

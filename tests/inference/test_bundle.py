@@ -1,0 +1,106 @@
+"""Bundles: written as a whole, read with every check."""
+
+import dataclasses
+import json
+import types
+
+import jax
+import numpy as np
+import pytest
+from ml_collections import ConfigDict
+
+from gid_jax.errors import UserError
+from gid_jax.export import make_bundle
+from gid_jax.inference.bundle import FILE_NAME, flatten, load_bundle, save_bundle
+from gid_jax.tasks.denoiser import FREQUENCY_ATTENTION, partition
+
+
+def test_what_is_saved_is_loaded(tmp_path, bundle):
+    save_bundle(bundle, tmp_path / "b")
+    loaded = load_bundle(tmp_path / "b")
+    jax.tree.map(np.testing.assert_array_equal, loaded.params, bundle.params)
+    for name in ("scales", "latent_mean", "latent_std"):
+        np.testing.assert_array_equal(getattr(loaded, name), getattr(bundle, name))
+    for name in ("width", "height", "num_frequencies", "schedule", "provenance", "version"):
+        assert getattr(loaded, name) == getattr(bundle, name)
+    assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
+        "bundle.json",
+        "denoiser.safetensors",
+        "renderer.safetensors",
+        "vae.safetensors",
+    ]
+    assert "unet/conv_in/kernel" in flatten(loaded.params["denoiser"])
+
+
+def test_a_bundle_is_replaced_and_nothing_else(tmp_path, bundle):
+    save_bundle(bundle, tmp_path / "b")
+    save_bundle(dataclasses.replace(bundle, width=64), tmp_path / "b")
+    assert load_bundle(tmp_path / "b").width == 64
+    assert [path.name for path in tmp_path.iterdir()] == ["b"]
+    (tmp_path / "thesis").mkdir()
+    (tmp_path / "thesis" / "chapter.tex").write_text("precious")
+    with pytest.raises(UserError, match="thesis"):
+        save_bundle(bundle, tmp_path / "thesis")
+    assert (tmp_path / "thesis" / "chapter.tex").read_text() == "precious"
+
+
+def test_each_damage_is_named(tmp_path, bundle):
+    with pytest.raises(UserError, match=r"bundle.json is missing.*gid_jax.export"):
+        load_bundle(tmp_path / "b")
+
+    def edited(**fields):
+        save_bundle(bundle, tmp_path / "b")
+        content = json.loads((tmp_path / "b" / FILE_NAME).read_text())
+        (tmp_path / "b" / FILE_NAME).write_text(json.dumps(content | fields))
+
+    edited(version=2)
+    with pytest.raises(UserError, match="bundle of version 2, this program reads 1: export it again"):
+        load_bundle(tmp_path / "b")
+    edited(models=bundle.models | {"renderer": {"width": 16, "decoder_channels": [8, 8], "style_channels": 8}})
+    with pytest.raises(UserError, match=r"renderer.safetensors: .* needed is"):
+        load_bundle(tmp_path / "b")
+    edited(files={})
+    with pytest.raises(UserError, match=r"bundle.json: incomplete"):
+        load_bundle(tmp_path / "b")
+    (tmp_path / "b" / FILE_NAME).write_text("{")
+    with pytest.raises(UserError, match=r"bundle.json: not readable"):
+        load_bundle(tmp_path / "b")
+
+    save_bundle(bundle, tmp_path / "b")
+    weights = tmp_path / "b" / "vae.safetensors"
+    content = bytearray(weights.read_bytes())
+    content[-1] ^= 1
+    weights.write_bytes(content)
+    with pytest.raises(UserError, match=r"vae.safetensors: damaged"):
+        load_bundle(tmp_path / "b")
+    weights.unlink()
+    with pytest.raises(UserError, match=r"vae.safetensors: cannot be read"):
+        load_bundle(tmp_path / "b")
+
+
+def stage(task, part, bundle, params, **frozen):
+    config = {"task": task, "model": bundle.models[part], "schedule": bundle.schedule}
+    config |= {"width": bundle.width, "height": bundle.height, "num_frequencies": bundle.num_frequencies}
+    return types.SimpleNamespace(config=ConfigDict(config), params=params, frozen=frozen, step=5)
+
+
+def test_export_joins_stages_that_belong_together(bundle):
+    params, base = partition(bundle.params["denoiser"], FREQUENCY_ATTENTION)
+    assert params and base
+    whitening = {name: getattr(bundle, name) for name in ("scales", "latent_mean", "latent_std")}
+    stages = {
+        "vae": stage("vae", "vae", bundle, bundle.params["vae"]),
+        "denoiser": stage("coordinated", "denoiser", bundle, params, base=base, vae=bundle.params["vae"], **whitening),
+        "renderer": stage("renderer", "renderer", bundle, bundle.params["renderer"]),
+    }
+    made = make_bundle(stages)
+    jax.tree.map(np.testing.assert_array_equal, made.params, dict(bundle.params))
+    np.testing.assert_array_equal(made.latent_std, bundle.latent_std)
+    assert made.provenance["denoiser"]["task"] == "coordinated" and made.provenance["vae"]["steps"] == 5
+
+    stages["vae"].params = jax.tree.map(lambda leaf: leaf + 1, bundle.params["vae"])
+    with pytest.raises(UserError, match="another VAE"):
+        make_bundle(stages)
+    stages["vae"].config.width = 48
+    with pytest.raises(UserError, match="differ in width"):
+        make_bundle(stages)

@@ -1,0 +1,82 @@
+"""The commands on a tiny bundle, and what bad input leads to."""
+
+import json
+
+import av
+import numpy as np
+import pytest
+from PIL import Image
+
+from gid_jax import animate, cli, export, interact
+from gid_jax.inference.bundle import FILE_NAME, save_bundle
+
+
+@pytest.fixture
+def inputs(tmp_path, bundle, photo):
+    save_bundle(bundle, tmp_path / "bundle")
+    Image.fromarray(np.rint(255 * photo).astype(np.uint8)).save(tmp_path / "photo.png")
+    return tmp_path
+
+
+def command(module, *arguments) -> None:
+    module.FLAGS.unparse_flags()
+    for name in module.FLAGS:
+        module.FLAGS[name].unparse()
+    cli.run(module.main, module.FLAGS, ["program", *map(str, arguments)])
+
+
+def test_animate_and_interact(inputs, capsys):
+    common = [inputs / "photo.png", f"--bundle={inputs / 'bundle'}", "--steps=3", "--guidance=0.5"]
+    command(
+        animate,
+        *common,
+        f"--out={inputs / 'v.mp4'}",
+        "--frames=9",
+        "--slow=2",
+        f"--xt_slice={inputs / 'xt.png'}",
+        f"--motion_map={inputs / 'map.png'}",
+    )
+    with av.open(str(inputs / "v.mp4")) as container:
+        assert len(list(container.decode(video=0))) == 9
+    assert Image.open(inputs / "xt.png").size == (61, 9)
+    assert Image.open(inputs / "map.png").size == (61, 37)
+    command(interact, *common, f"--out={inputs / 'page.html'}")
+    assert "<title>photo</title>" in (inputs / "page.html").read_text()
+    assert "9 frames, 61 x 37" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "clue"),
+    [
+        (["photo.png", "--bundle=bundle"], "--out is missing"),
+        (["photo.png", "--out=v.mp4"], "--bundle is missing"),
+        (["photo.png", "--out=v.mp4", "--bundle=other"], "other: no bundle"),
+        (["photo.png", "--out=v.mp4", "--bundle=newer"], "bundle of version 2, this program reads 1"),
+        (["notes.txt", "--out=v.mp4", "--bundle=bundle"], "notes.txt: not a picture"),
+        (["photo.png", "--out=v.avi", "--bundle=bundle"], "v.avi"),
+        (["photo.png", "--out=notes.txt/v.mp4", "--bundle=bundle"], "cannot be written"),
+        (["photo.png", "--out=v.mp4", "--bundle=bundle", "--frames=0"], "--frames"),
+        (["--out=v.mp4", "--bundle=bundle"], "one picture"),
+    ],
+)
+def test_bad_input_ends_in_one_line(inputs, monkeypatch, capsys, arguments, clue):
+    monkeypatch.chdir(inputs)
+    (inputs / "notes.txt").write_text("no picture")
+    (inputs / "newer").mkdir()
+    (inputs / "newer" / FILE_NAME).write_text(json.dumps({"version": 2}))
+    with pytest.raises(SystemExit) as error:
+        command(animate, *arguments)
+    lines = capsys.readouterr().err.splitlines()
+    assert error.value.code == 2
+    assert len(lines) == 1 and clue in lines[0]
+
+
+def test_export_names_what_is_missing(tmp_path, capsys):
+    with pytest.raises(SystemExit) as error:
+        command(
+            export, f"--vae={tmp_path}", f"--denoiser={tmp_path}", f"--renderer={tmp_path}", f"--out={tmp_path / 'b'}"
+        )
+    assert error.value.code == 2 and "train that stage first" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as error:
+        command(export, f"--vae={tmp_path}")
+    assert error.value.code == 2 and "--denoiser is missing" in capsys.readouterr().err

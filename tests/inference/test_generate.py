@@ -1,0 +1,123 @@
+"""Sampling and rendering against the same steps written out."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gid_jax.diffusion.schedule import scaled_linear
+from gid_jax.inference import generate
+from gid_jax.motion.spectrum import at_times, mean_magnitude, resize_motion, resize_spectrum
+from gid_jax.training.rng import stream_key
+
+STEPS = {"num_steps": 3, "guidance": 0.5}
+
+
+@pytest.fixture(scope="module")
+def spectra(bundle):
+    images = np.random.default_rng(0).uniform(size=(2, 16, 32, 3)).astype(np.float32)
+    return images, generate.predict_spectra(bundle, images, [3, 4], **STEPS)
+
+
+def test_sampling_is_ddim_written_out(bundle, spectra):
+    """Three DDIM steps with guidance as a loop in float64 around the network."""
+    images, result = spectra
+    denoiser = bundle.networks.denoiser.bind(bundle.params["denoiser"])
+    abar = scaled_linear(**bundle.schedule).alphas_cumprod
+    z = np.asarray(jax.random.normal(stream_key(4, "latents", 0), (3, 4, 8, 4)), np.float64)
+    features = jnp.tile(jax.jit(denoiser.encode_image)(images[1:2]), (3, 1, 1, 1))
+    network = jax.jit(
+        lambda z, f, t: denoiser(z, f, jnp.full(3, t, jnp.int32), jnp.arange(3, dtype=jnp.int32), num_slices=3)
+    )
+    for t in (667, 334, 1):
+        latents = jnp.asarray(z, jnp.float32)
+        eps = 1.5 * np.asarray(network(latents, features, t)) - 0.5 * np.asarray(network(latents, 0 * features, t))
+        before = abar[t - 333] if t >= 333 else 1.0
+        clean = (z - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
+        z = np.sqrt(before) * clean + np.sqrt(1 - before) * eps
+    vae = bundle.networks.vae.bind(bundle.params["vae"])
+    values = np.asarray(jax.jit(vae.decode)(jnp.asarray(z * bundle.latent_std + bundle.latent_mean, jnp.float32)))
+    expected = bundle.scales.reshape(3, 1, 1, 1) * values * np.abs(values)
+    assert np.abs(expected).max() > 1e-3
+    np.testing.assert_allclose(result[1], expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_one_photo_equals_its_place_in_a_batch(bundle, spectra):
+    images, result = spectra
+    alone = generate.predict_spectrum(bundle, images[0], seed=3, **STEPS)
+    np.testing.assert_allclose(alone, result[0], atol=1e-4 * np.abs(result).max())
+    assert np.abs(result[0] - result[1]).max() > 0.1 * np.abs(result).max()
+
+
+def test_seeds_match_pictures(bundle):
+    with pytest.raises(ValueError, match="as many seeds"):
+        generate.predict_spectra(bundle, np.zeros((2, 16, 32, 3), np.float32), [0])
+
+
+@settings(deadline=None, max_examples=50)
+@given(height=st.integers(16, 5000), width=st.integers(16, 5000))
+def test_model_size_has_aspect_area_and_stride(bundle, height, width):
+    h, w = generate.model_size(bundle, height, width)
+    assert h % 8 == 0 and w % 8 == 0  # two levels
+    exact = np.sqrt(bundle.width * bundle.height / (height * width)) * np.asarray([height, width])
+    assert np.all(np.abs(np.asarray([h, w]) - exact) <= np.maximum(4, 8 - exact) + 1e-9)
+
+
+def random_spectrum(height, width, scale=60.0):
+    return np.random.default_rng(1).normal(scale=scale, size=(3, height, width, 4)).astype(np.float32)
+
+
+def test_from_rest_shifts_the_whole_motion():
+    spectrum = random_spectrum(4, 5)
+    times = np.asarray([0.0, 10.5, 150.0, 171.0])
+    before, after = at_times(spectrum, times), at_times(generate.from_rest(spectrum), times)
+    np.testing.assert_allclose(after[0], 0, atol=1e-5)
+    np.testing.assert_allclose(after, before - before[:1], atol=1e-4)
+
+
+def test_frames_are_those_of_the_renderer(bundle, photo):
+    """More frames than are rendered at once, at broken times, against one call per frame."""
+    spectrum = random_spectrum(16, 32)
+    times = np.asarray([0, 1.5, 20, 40.25, 60, 80, 100, 120, 149, 151.0])
+    frames = list(generate.render_frames(bundle, photo, spectrum, times, magnify=0.5))
+    assert len(frames) == 10 and frames[0].shape == photo.shape and frames[0].dtype == np.uint8
+
+    moved = 0.5 * generate.from_rest(spectrum)
+    weight = generate.splatting_weight(moved, *photo.shape[:2])
+    renderer = jax.jit(
+        lambda motion: bundle.networks.renderer.bind(bundle.params["renderer"])(photo[None], motion, weight[None])
+    )
+    for index in (0, 3, 9):
+        motion = resize_motion(at_times(moved, times[index : index + 1]), *photo.shape[:2])
+        expected = np.asarray(renderer(motion))[0]
+        np.testing.assert_allclose(frames[index], 255 * np.clip(expected, 0, 1), atol=1.01)
+    assert np.abs(frames[3].astype(int) - frames[0]).mean() > 1
+
+
+def test_weight_is_the_mean_motion_at_the_photos_size():
+    spectrum = np.asarray(resize_spectrum(random_spectrum(2, 3), 8, 12))  # smooth
+    exact = mean_magnitude(resize_spectrum(spectrum, 24, 48))
+    np.testing.assert_allclose(
+        generate.splatting_weight(spectrum, 24, 48), exact, rtol=0.05, atol=0.05 * float(exact.max())
+    )
+
+
+def test_progress_counts_every_step(bundle, spectra, monkeypatch):
+    images, _ = spectra
+    ticks = []
+
+    class Bar:
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *error):
+            pass
+
+        def update(self):
+            ticks.append(1)
+
+    monkeypatch.setattr(generate, "progress", lambda **_: Bar())
+    generate.predict_spectrum(bundle, images[0], **STEPS)
+    assert len(ticks) == 3

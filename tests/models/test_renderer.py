@@ -1,0 +1,130 @@
+"""The renderer, its feature pyramid and its way of filling holes."""
+
+from functools import cache
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from gid_jax.models.network import Network
+from gid_jax.models.renderer import Renderer, fill_holes
+from gid_jax.models.resnet import FeaturePyramid
+from gid_jax.render.splatting import splat
+
+KWARGS = {"width": 4, "decoder_channels": (4, 4, 8), "style_channels": 6}
+
+
+@cache
+def build(remat: bool = False) -> Network:
+    return Network(lambda rngs: Renderer(**KWARGS, remat=remat, rngs=rngs))
+
+
+@cache
+def apply(remat: bool = False):
+    return jax.jit(lambda params, *inputs: build(remat).bind(params)(*inputs))
+
+
+def scene(height: int = 13, width: int = 18, batch: int = 2):
+    keys = jax.random.split(jax.random.key(0), 3)
+    image = jax.random.uniform(keys[0], (batch, height, width, 3))
+    motion = 2 * jax.random.normal(keys[1], (batch, height, width, 2))
+    return image, motion, jnp.abs(jax.random.normal(keys[2], (batch, height, width)))
+
+
+def trained(params):
+    """Parameters with a decoder that has an opinion."""
+    return params | {"conv_out": {"kernel": params["conv_out"]["kernel"] + 0.02, "bias": jnp.full(3, 0.01)}}
+
+
+@pytest.mark.parametrize(("height", "width"), [(13, 18), (8, 4), (3, 5)])
+def test_without_motion_an_untrained_renderer_returns_the_picture(height, width):
+    image, motion, weight = scene(height, width)
+    params = build().init(jax.random.key(1))
+    np.testing.assert_allclose(apply()(params, image, 0 * motion, weight), image, atol=1e-6)
+
+
+def test_untrained_it_is_the_splatted_picture_where_anything_arrived():
+    image, motion, weight = scene(16, 24)
+    result = apply()(build().init(jax.random.key(1)), image, motion, weight)
+    warped, holes = splat(image, motion, weight)
+    assert 0 < float(jnp.mean(holes)) < 1
+    np.testing.assert_allclose(jnp.where(holes > 0, 0, result - warped), jnp.zeros_like(result), atol=1e-6)
+    assert float(jnp.min(jnp.where(holes > 0, result, 1.0))) >= float(image.min())
+
+
+def test_the_pyramid_is_encoded_once_for_all_frames():
+    image, motion, weight = scene()
+    params = trained(build().init(jax.random.key(1)))
+
+    @jax.jit
+    def split(params):
+        model = build().bind(params)
+        return model.render(model.encode(image), image, motion, weight)
+
+    np.testing.assert_allclose(split(params), apply()(params, image, motion, weight), atol=1e-6)
+    plain = apply()(build().init(jax.random.key(1)), image, motion, weight)
+    assert float(jnp.abs(split(params) - plain).max()) > 1e-3
+
+
+def test_gradients_reach_every_part_and_remat_changes_none():
+    image, motion, weight = scene()
+    params = trained(build().init(jax.random.key(1)))
+
+    def gradient(remat):
+        return jax.jit(jax.grad(lambda params: jnp.mean(build(remat).bind(params)(image, motion, weight) ** 2)))(params)
+
+    plain, again = gradient(False), gradient(True)
+    for part in ("decoder", "pyramid", "style", "conv_out", "latent"):
+        assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(plain[part]))
+        assert max(float(jnp.abs(leaf).max()) for leaf in jax.tree.leaves(plain[part])) > 0
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-6), again, plain)
+
+
+def test_modulated_convolutions_equal_their_definition():
+    """StyleGAN 2, eq. 1 and 3: weights scaled by the style of each picture, then normalised for each output."""
+    from gid_jax.models.renderer import ModulatedConv
+
+    network = Network(lambda rngs: ModulatedConv(3, 5, 4, dtype=jnp.float32, rngs=rngs))
+    params = network.init(jax.random.key(0))
+    x, style = jax.random.normal(jax.random.key(1), (2, 6, 7, 3)), jax.random.normal(jax.random.key(2), (2, 4))
+    for sample in range(2):
+        scale = 1 + style[sample] @ params["style"]["kernel"] + params["style"]["bias"]
+        weights = np.array(params["conv"]["kernel"]) * np.array(scale)[None, None, :, None]
+        weights /= np.sqrt((weights**2).sum(axis=(0, 1, 2), keepdims=True))
+        y = jax.lax.conv_general_dilated(
+            x[sample : sample + 1], weights, (1, 1), "SAME", dimension_numbers=("NHWC", "HWIO", "NHWC")
+        )
+        expected = np.where(y > 0, y, 0.2 * y) * np.sqrt(2)
+        np.testing.assert_allclose(network.bind(params)(x, style)[sample], expected[0], rtol=1e-4, atol=1e-5)
+
+
+def test_holes_take_the_mean_of_the_nearest_filled_block():
+    image = jnp.arange(16.0).reshape(1, 4, 4, 1)
+    holes = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0].set(1).at[0, 2:, 2:].set(1)
+    filled = fill_holes(image * (1 - holes), holes, levels=3)[0, ..., 0]
+    expected = np.arange(16.0).reshape(4, 4)
+    expected[0, 0] = (1 + 4 + 5) / 3
+    expected[2:, 2:] = (image * (1 - holes)).sum() / (1 - holes).sum()
+    np.testing.assert_allclose(filled, expected, rtol=1e-6)
+    everywhere = fill_holes(jnp.zeros((1, 4, 4, 1)), jnp.ones((1, 4, 4, 1)), levels=3)
+    assert np.isfinite(everywhere).all()
+
+
+def test_pyramid_has_the_shape_of_resnet_34():
+    network = Network(lambda rngs: FeaturePyramid(width=64, levels=6, dtype=jnp.float32, rngs=rngs))
+    params = jax.eval_shape(network.init, jax.random.key(0))
+    pyramid = jax.eval_shape(lambda params: network.bind(params)(jnp.zeros((1, 64, 96, 3))), params)
+    assert [level.shape for level in pyramid] == [
+        (1, 64, 96, 64),
+        (1, 32, 48, 64),
+        (1, 16, 24, 64),
+        (1, 8, 12, 128),
+        (1, 4, 6, 256),
+        (1, 2, 3, 512),
+    ]
+    # torchvision's ResNet-34 has 21,284,672 parameters before its classifier, each batch norm as a scale and a bias.
+    extra = sum(leaf.size for leaf in jax.tree.leaves(params["full"]))
+    assert sum(leaf.size for leaf in jax.tree.leaves(params)) - extra == 21_284_672
+    with pytest.raises(ValueError, match="1 to 6 levels"):
+        FeaturePyramid(width=64, levels=7, dtype=jnp.float32, rngs=None)

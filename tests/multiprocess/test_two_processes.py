@@ -1,0 +1,87 @@
+"""Two real processes with two devices each, on loopback: the same losses as one process, exact resume."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import orbax.checkpoint as ocp
+import pytest
+import tiny
+
+ROOT = Path(__file__).resolve().parents[2]
+SETTINGS = (
+    "--config=configs/renderer.py:test",
+    "--config.model.decoder_channels=(8,)",
+    "--config.augment=False",
+    "--config.eval_batches=1",
+    "--config.log_every=1",
+    "--config.checkpoint_every=3",
+    "--config.mesh.fsdp=2",
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    root = tmp_path_factory.mktemp("processes")
+    tiny.write_dataset(root / "data")
+    return root
+
+
+def train(place, workdir, num_steps, processes):
+    """Runs to the end and returns the losses by step."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    command = [sys.executable, "-m", "gid_jax.train", *SETTINGS, f"--workdir={place / workdir}"]
+    command += [f"--config.data_dir={place / 'data'}", f"--config.num_steps={num_steps}"]
+    environment = {
+        **os.environ,
+        "JAX_PLATFORMS": "cpu",
+        "JAX_NUM_CPU_DEVICES": str(4 // processes),
+        "JAX_COMPILATION_CACHE_DIR": str(place / f"cache{processes}"),
+    }
+    running = []
+    for index in range(processes):
+        flags = [f"--coordinator={address}", f"--num_processes={processes}", f"--process_id={index}"]
+        running.append(
+            subprocess.Popen(
+                command + (flags if processes > 1 else []),
+                cwd=ROOT,
+                env=environment,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+        )
+    try:
+        outputs = [process.communicate(timeout=400)[0] for process in running]
+    finally:
+        for process in running:
+            process.kill()
+    assert [process.returncode for process in running] == [0] * processes, "\n".join(outputs)
+    records = [json.loads(line) for line in (place / workdir / "metrics.jsonl").read_text().splitlines()]
+    return {(record["split"], record["step"]): record["loss"] for record in records}
+
+
+def checkpoint(workdir, step):
+    path = workdir / "checkpoints" / str(step)
+    parts = [ocp.PyTreeCheckpointer().restore(path / part) for part in ("model", "training")]
+    return {name: np.asarray(leaf) for part in parts for name, leaf in part.items()}
+
+
+@pytest.mark.slow
+def test_two_processes_resume_exactly_and_agree_with_one(place):
+    straight = train(place, "straight", 6, processes=2)
+    train(place, "broken", 3, processes=2)
+    resumed = train(place, "broken", 6, processes=2)
+    first, second = checkpoint(place / "straight", 6), checkpoint(place / "broken", 6)
+    assert first.keys() == second.keys()
+    for name in first:
+        np.testing.assert_array_equal(first[name], second[name], err_msg=name)
+    assert straight.items() <= resumed.items()
+    alone = train(place, "alone", 6, processes=1)
+    np.testing.assert_allclose([alone[key] for key in straight], list(straight.values()), atol=1e-5)

@@ -1,0 +1,68 @@
+"""A checkpoint comes back whole or not at all; unfinished ones do not count."""
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from gid_jax.errors import UserError
+from gid_jax.training import sharding
+from gid_jax.training.checkpoint import Checkpoints, load_stage, newest_step
+from gid_jax.training.records import write_config
+from gid_jax.training.step import compile_for
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory):
+    """A workdir with a checkpoint of step 3, saved from eight devices, and its program and state."""
+    workdir = str(tmp_path_factory.mktemp("run"))
+    task, config = tiny.toy()
+    mesh = sharding.make_mesh({"data": 2, "fsdp": 2, "freq": 2})
+    with jax.set_mesh(mesh):
+        program = compile_for(task, config, mesh)
+        state = program.init(sharding.place(task.inherit(), program.shardings.frozen))
+    checkpoints = Checkpoints(workdir, keep=2)
+    checkpoints.save(state, 3)
+    checkpoints.close()
+    write_config(workdir, config)
+    return workdir, program, state
+
+
+def test_every_leaf_comes_back_on_another_mesh(saved):
+    workdir, program, state = saved
+    mesh = sharding.make_mesh({"data": 2, "fsdp": 4, "freq": 1})
+    shardings = sharding.tree_shardings(program.shapes, mesh)
+    restored = Checkpoints(workdir, keep=2).restore(program.shapes, shardings, 3)
+    assert jax.tree.structure(restored) == jax.tree.structure(state)
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), restored, state)
+    assert restored.params["kernel"].addressable_shards[0].data.shape == (7680 // 4, 8)
+
+
+def test_a_difference_raises_with_its_path(saved):
+    workdir, program, _ = saved
+    shapes = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: jax.ShapeDtypeStruct((9,), leaf.dtype) if leaf.shape == (8,) else leaf, program.shapes
+    )
+    with pytest.raises(UserError, match=r"ema\.bias is float32\[8\], needed float32\[9\];"):
+        Checkpoints(workdir, keep=2).restore(shapes, program.shardings, 3)
+
+
+def test_an_unfinished_checkpoint_does_not_count(tmp_path, saved):
+    assert newest_step(str(tmp_path)) is None
+    (tmp_path / "checkpoints" / "7.orbax-checkpoint-tmp").mkdir(parents=True)
+    assert newest_step(str(tmp_path)) is None
+    assert newest_step(saved[0]) == 3
+
+
+def test_a_stage_hands_over_average_and_frozen_values(saved):
+    stage = load_stage(saved[0], ("vae",))
+    assert stage.step == 3 and stage.config.model.base_channels == 32
+    np.testing.assert_array_equal(stage.params["kernel"], np.asarray(saved[2].ema["kernel"]))
+    assert isinstance(stage.params["kernel"], np.ndarray) and list(stage.frozen) == ["scales"]
+
+
+def test_a_missing_or_wrong_stage_is_a_clear_error(saved, tmp_path):
+    with pytest.raises(UserError, match="no checkpoint of a denoiser stage"):
+        load_stage(str(tmp_path), ("denoiser",))
+    with pytest.raises(UserError, match="holds stage 'vae', needed is 'denoiser' or 'coordinated'"):
+        load_stage(saved[0], ("denoiser", "coordinated"))

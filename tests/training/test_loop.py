@@ -1,0 +1,123 @@
+"""The loop: exact resume, order of its parts, what it writes, and when it stops."""
+
+import json
+import os
+import signal
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from gid_jax.errors import UserError
+from gid_jax.training import loop, sharding
+from gid_jax.training.checkpoint import Checkpoints, newest_step
+from gid_jax.training.loop import train
+
+ONE = {"data": 1, "fsdp": 1, "freq": 1}
+EIGHT = {"data": 2, "fsdp": 2, "freq": 2}
+
+
+def mesh_of(sizes):
+    return sharding.make_mesh(sizes, jax.devices()[: int(np.prod(list(sizes.values())))])
+
+
+def run(workdir, sizes=ONE, open_batches=None, **settings):
+    task, config = tiny.toy(**settings)
+    return train(task, config, str(workdir), open_batches or tiny.random_batches(task, config), mesh_of(sizes))
+
+
+def lines(workdir, split):
+    records = [json.loads(line) for line in (workdir / "metrics.jsonl").read_text().splitlines()]
+    return [record for record in records if record["split"] == split]
+
+
+def assert_same(first, second):
+    jax.tree.map(lambda x, y: np.testing.assert_array_equal(np.asarray(x), np.asarray(y)), first, second)
+
+
+@pytest.mark.parametrize("sizes", [ONE, EIGHT], ids=["1 device", "8 devices"])
+def test_resuming_equals_never_having_stopped(tmp_path, sizes):
+    straight = run(tmp_path / "straight", sizes)
+    run(tmp_path / "broken", sizes, num_steps=4)
+    resumed = run(tmp_path / "broken", sizes)
+    assert_same(straight, resumed)
+    for split in ("train", "test"):
+        first, second = (lines(tmp_path / name, split) for name in ("straight", "broken"))
+        losses = [{record["step"]: record["loss"] for record in records} for records in (first, second)]
+        assert losses[0].items() <= losses[1].items()
+
+
+def test_a_run_goes_on_on_another_mesh(tmp_path):
+    run(tmp_path, EIGHT, num_steps=4)
+    state = run(tmp_path, ONE)
+    assert state.params["kernel"].sharding.is_fully_replicated
+    np.testing.assert_allclose(lines(tmp_path, "train")[-1]["loss"], _straight_loss(tmp_path / "one"), rtol=1e-5)
+
+
+def _straight_loss(workdir):
+    run(workdir, ONE)
+    return lines(workdir, "train")[-1]["loss"]
+
+
+def test_evaluates_then_saves_then_takes_the_next_batch(tmp_path, monkeypatch):
+    events = []
+    for owner, name in ((loop._Run, "evaluate"), (Checkpoints, "save")):
+        original = getattr(owner, name)
+        monkeypatch.setattr(owner, name, lambda self, *a, _o=original, _n=name: (events.append(_n), _o(self, *a))[1])
+    original_next = loop.Prefetch.__next__
+    monkeypatch.setattr(loop.Prefetch, "__next__", lambda self: (events.append("next"), original_next(self))[1])
+    run(tmp_path, num_steps=5, eval_every=2, checkpoint_every=4)
+    expected = "next next evaluate next next evaluate save next evaluate save"
+    assert " ".join(events) == expected
+
+
+def test_metrics_are_written_for_every_step_once(tmp_path):
+    run(tmp_path, num_steps=4)
+    with (tmp_path / "metrics.jsonl").open("a") as file:  # what a run killed after step 4 leaves
+        file.write('{"step": 5, "split": "train", "loss": 0}\n{"step": 6, "spl')
+    run(tmp_path)
+    assert [record["step"] for record in lines(tmp_path, "train")] == list(range(1, 11))
+    assert all({"loss", "grad_norm"} <= record.keys() for record in lines(tmp_path, "train"))
+    assert any("steps_per_second" in record for record in lines(tmp_path, "train"))
+    assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_keeps_the_newest_checkpoints(tmp_path):
+    run(tmp_path, checkpoint_every=2, keep_checkpoints=2)
+    assert sorted(int(path.name) for path in (tmp_path / "checkpoints").iterdir()) == [8, 10]
+
+
+def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(tmp_path):
+    task, config = tiny.toy()
+    good = tiny.random_batches(task, config)
+
+    def poisoned(split, start_step):
+        for step, batch in enumerate(good(split, start_step), start_step):
+            if split == "train" and step == 7:  # makes the loss of step 8, at which a checkpoint is due
+                batch["image"][0, 0, 0, 0] = np.nan
+            yield batch
+
+    with pytest.raises(UserError, match=r"loss nan.* at step 8; the last good checkpoint is step 4"):
+        train(task, config, str(tmp_path), poisoned, mesh_of(ONE))
+    assert newest_step(str(tmp_path)) == 4
+    resumed = run(tmp_path)
+    assert_same(resumed, run(tmp_path / "straight"))
+
+
+def test_sigterm_saves_and_the_run_goes_on_exactly(tmp_path):
+    task, config = tiny.toy(checkpoint_every=100)
+    good = tiny.random_batches(task, config)
+
+    def interrupted(split, start_step):
+        for step, batch in enumerate(good(split, start_step), start_step):
+            if split == "train" and step == 5:
+                os.kill(os.getpid(), signal.SIGTERM)
+            yield batch
+
+    before = signal.getsignal(signal.SIGTERM)
+    state = train(task, config, str(tmp_path), interrupted, mesh_of(ONE))
+    stopped = int(state.step)
+    assert 0 < stopped < 10 and newest_step(str(tmp_path)) == stopped
+    assert signal.getsignal(signal.SIGTERM) == before
+    assert_same(run(tmp_path, checkpoint_every=100), run(tmp_path / "straight"))
