@@ -4,7 +4,7 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-_BATCH = {"paper": 96, "highres": 96, "demo": 4, "test": 4}
+_BATCH = {"paper": 96, "highres": 96, "demo": 2, "test": 4}
 _STEPS = {"paper": 250_000, "highres": 250_000, "demo": 1000, "test": 8}
 _RATE = {"paper": 5e-5, "highres": 5e-5, "demo": 5e-4, "test": 1e-3}
 
@@ -19,7 +19,7 @@ def get_config(preset: str = "paper") -> ConfigDict:
 
     paper     256 x 160, 96 volumes of 16 slices, bf16.
     highres   512 x 288, rematerialised.
-    demo      128 x 80, 4 volumes of 8 slices, on 2 CPU cores. Expect a held-out `loss` below that of stage 2.
+    demo      128 x 80, 2 volumes of 8 slices, on 2 CPU cores. Expect a held-out `loss` below that of stage 2.
     test      64 x 40, eight steps, seconds.
     """
     config = common.training(

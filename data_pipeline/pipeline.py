@@ -3,15 +3,19 @@
 Only names travel between the steps; examples lie in the store, so a worker that dies costs what it had in hand.
 """
 
-import argparse
 import dataclasses
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import apache_beam as beam
 import numpy as np
-from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.options.pipeline_options import (
+    DirectOptions,
+    PipelineOptions,
+    StandardOptions,
+    _BeamArgumentParser,
+)
 from ml_collections import ConfigDict
 
 from data_pipeline.examples import Clip, ExampleStore, load_example
@@ -38,11 +42,12 @@ class StoreSpec:
 
 def parse_options(arguments: Sequence[str]) -> PipelineOptions:
     """Beam's own flags. Raises `UserError` for one that Beam does not know either."""
-    known = {name for cls in [PipelineOptions, *_subclasses(PipelineOptions)] for name in _flag_names(cls)}
-    for argument in arguments:
-        name = argument.split("=")[0].lstrip("-")
-        if argument.startswith("--") and name not in known and name.removeprefix("no") not in known:
-            raise UserError(f"--{name}: neither a flag of this command nor one of Beam's; see --help")
+    parser = _BeamArgumentParser(add_help=False, allow_abbrev=False)
+    for options in {str(cls): cls for cls in PipelineOptions.__subclasses__()}.values():
+        options._add_argparse_args(parser)
+    _, unknown = parser.parse_known_args(list(arguments))
+    if unknown:
+        raise UserError(f"{unknown[0]}: neither a flag of this command nor one of Beam's; see --help")
     return PipelineOptions(["--default_sdk_harness_log_level=ERROR", *arguments])
 
 
@@ -117,17 +122,3 @@ def _write_statistics(sums: SpectrumSums, config_json: str, out: str) -> None:
         num_examples=sums.num_examples,
         **{name: config[name] for name in ("width", "height", "fps", "num_frames")},
     ).save(out)
-
-
-def _subclasses(cls: type[PipelineOptions]) -> Iterator[type[PipelineOptions]]:
-    for child in cls.__subclasses__():
-        yield child
-        yield from _subclasses(child)
-
-
-def _flag_names(cls: type[PipelineOptions]) -> Iterator[str]:
-    parser = argparse.ArgumentParser(add_help=False, conflict_handler="resolve")
-    if "_add_argparse_args" in vars(cls):
-        cls._add_argparse_args(parser)
-    for action in parser._actions:
-        yield from (option.lstrip("-") for option in action.option_strings)

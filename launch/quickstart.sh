@@ -22,7 +22,7 @@ train() {
 }
 
 section "1/8 Procedural clips: swaying plants, grass, candles, lanterns"
-run data_pipeline.procedural --out="$out/clips" --clips=40 --width=256 --height=160
+run data_pipeline.procedural --out="$out/clips" --clips=40
 
 section "2/8 Data set: optical flow, trajectories, spectra"
 run data_pipeline.build --videos="$out/clips" --data_dir="$out/data" --config=configs/data.py:demo \

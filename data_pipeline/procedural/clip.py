@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+import zstandard
 
 from data_pipeline.procedural import scenes
 from data_pipeline.procedural.compositor import compose, trace
@@ -66,11 +67,13 @@ def save_clip(clip: ProceduralClip, path: Path) -> None:
     """Writes path.mp4 (H.264) and path.npz (exact motion), each whole or not at all; the video last."""
     exact, video = path.with_suffix(".npz"), path.with_suffix(".mp4")
     partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
-    np.savez_compressed(
+    steps = np.diff(np.round(clip.trajectories * STEP).astype(np.int16), axis=0, prepend=np.int16(0))
+    np.savez(
         partial,
-        steps=np.diff(np.round(clip.trajectories * STEP).astype(np.int16), axis=0, prepend=np.int16(0)),
+        steps=_packed(steps),
         step=np.float32(1 / STEP),
-        visibility=np.packbits(clip.visibility, axis=-1),
+        visibility=_packed(np.packbits(clip.visibility)),
+        shape=np.array(clip.visibility.shape),
         size=np.array(clip.frames.shape[:3]),
         seed=np.uint64(clip.seed),
         scene=clip.scene,
@@ -102,8 +105,18 @@ def load_exact(path: str | os.PathLike) -> tuple[np.ndarray, np.ndarray]:
     path = Path(path).with_suffix(".npz")
     try:
         with np.load(path) as stored:
-            trajectories = stored["steps"].cumsum(0, dtype=np.int16) * stored["step"]
-            visibility = np.unpackbits(stored["visibility"], axis=-1, count=int(stored["size"][-1])).astype(bool)
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            shape = tuple(stored["shape"].tolist())
+            steps = _unpacked(stored["steps"], np.int16).reshape(*shape, 2)
+            bits = np.unpackbits(_unpacked(stored["visibility"], np.uint8), count=int(np.prod(shape)))
+            step = stored["step"]
+    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile, zstandard.ZstdError) as error:
         raise UserError(f"{path}: not the exact motion of a procedural clip; render the clip again") from error
-    return trajectories.astype(np.float32), visibility
+    return steps.cumsum(0, dtype=np.int16).astype(np.float32) * step, bits.reshape(shape).astype(bool)
+
+
+def _packed(array: np.ndarray) -> np.ndarray:
+    return np.frombuffer(zstandard.ZstdCompressor(3).compress(array.tobytes()), np.uint8)
+
+
+def _unpacked(packed: np.ndarray, dtype: type) -> np.ndarray:
+    return np.frombuffer(zstandard.ZstdDecompressor().decompress(packed.tobytes()), dtype)

@@ -57,7 +57,7 @@ def is_there(order: Order) -> bool:
 
 
 def fulfil(order: Order) -> None:
-    """Renders and writes the clip, and beside a test clip a picture to animate: its first frame, three times as large."""
+    """Renders and writes the clip, and for a test clip a picture to animate: its first frame, three times as large."""
     frames, height, width = order.size
     if order.held_out:
         still = render_clip(order.seed, width=3 * width, height=3 * height, num_frames=1, kinds=order.kinds)

@@ -75,7 +75,9 @@ def decode_example(raw: Mapping[str, Any], *, frequencies: Sequence[int], pairs:
     target_frames uint8 [R, h, w, 3], target_flows float32 [R, h, w, 2], px, target_times int32 [R]. Where the data set
     has them: exact_spectrum like spectrum, visibility bool [T, h, w].
     """
-    example = {name: np.asarray(raw[name]) for name in ("motion_weight", "start", "fps", "scale", "flow_error")}
+    example: dict[str, Any] = {
+        name: np.asarray(raw[name]) for name in ("motion_weight", "start", "fps", "scale", "flow_error")
+    }
     example["video_id"] = bytes(raw["video_id"]).decode()
     example["image"] = decode_image(raw["image"])
     if len(frequencies):
@@ -121,8 +123,9 @@ def decode_field(stream: bytes) -> np.ndarray:
     for byte, plane in enumerate(planes.reshape(itemsize, -1)):
         zigzag |= plane.astype(zigzag.dtype) << (8 * byte)
     levels = (zigzag >> 1).view(f"i{itemsize}") ^ -(zigzag & 1).view(f"i{itemsize}")
-    coefficients = levels.reshape(cosines, -1).astype(np.float32) * np.float32(step)
-    blocks = (_basis()[:, :cosines] @ coefficients).reshape(_BLOCK, _BLOCK, channels, rows, columns)
+    coefficients = np.zeros((_BLOCK**2, channels * rows * columns), np.float32)
+    coefficients[_order()[:cosines]] = levels.reshape(cosines, -1)
+    blocks = _transform(_cosines(), coefficients * np.float32(step)).reshape(_BLOCK, _BLOCK, channels, rows, columns)
     field = blocks.transpose(3, 0, 4, 1, 2).reshape(rows * _BLOCK, columns * _BLOCK, channels)
     return np.ascontiguousarray(field[:height, :width])
 
@@ -177,13 +180,34 @@ def _to_blocks(field: np.ndarray) -> np.ndarray:
     padding = (0, rows * _BLOCK - height), (0, columns * _BLOCK - width), (0, 0)
     padded = np.pad(np.asarray(field, np.float32), padding, "edge")
     blocks = padded.reshape(rows, _BLOCK, columns, _BLOCK, channels).transpose(1, 3, 4, 0, 2)
-    return _basis().T @ blocks.reshape(_BLOCK**2, -1)
+    return _transform(_cosines().T, blocks.reshape(_BLOCK**2, -1))[_order()]
+
+
+def _transform(matrix: np.ndarray, blocks: np.ndarray) -> np.ndarray:
+    """`matrix` [16, 16] applied along y and x of blocks [(y x), n].
+
+    Products of this size stay in one thread. Larger ones wake BLAS's others, which then spin against JAX and the
+    loader: seven times the processor time on a busy machine.
+    """
+    cubes = blocks.reshape(_BLOCK, _BLOCK, -1)
+    result = np.empty_like(cubes)
+    for start in range(0, cubes.shape[2], 1024):
+        part = np.s_[:, :, start : start + 1024]
+        along_x = matrix @ cubes[part]
+        result[part] = np.swapaxes(matrix @ np.swapaxes(along_x, 0, 1), 0, 1)
+    return result.reshape(blocks.shape)
 
 
 @functools.cache
-def _basis() -> np.ndarray:
-    """[256, 256]: each column a two-dimensional cosine over the pixels (y, x) of a block, from coarse to fine."""
+def _cosines() -> np.ndarray:
+    """[16, 16]: each column an orthonormal cosine over the pixels of a row."""
     n = np.arange(_BLOCK)
-    cosine = np.cos(np.pi * (n[:, None] + 0.5) * n / _BLOCK) * np.sqrt(np.where(n == 0, 1, 2) / _BLOCK)
+    cosines = np.cos(np.pi * (n[:, None] + 0.5) * n / _BLOCK) * np.sqrt(np.where(n == 0, 1, 2) / _BLOCK)
+    return cosines.astype(np.float32)
+
+
+@functools.cache
+def _order() -> np.ndarray:
+    """The 256 products of two cosines, from coarse to fine."""
     u, v = np.divmod(np.arange(_BLOCK**2), _BLOCK)
-    return np.ascontiguousarray(np.kron(cosine, cosine)[:, np.lexsort((u, u + v))], np.float32)
+    return np.lexsort((u, u + v))

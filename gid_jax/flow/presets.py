@@ -31,12 +31,12 @@ class Preset:
 
 
 ACCURATE = Preset(
-    alpha=1.5,
-    gamma=2.5,
-    gamma_decay=2.0,
+    alpha=1.1,
+    gamma=1.7,
+    gamma_decay=1.0,
     zeta=0.02,
     data_epsilon=0.1,
-    smooth_epsilon=0.001,
+    smooth_epsilon=0.0005,
     blur=0.5,
     ratio=0.75,
     smallest=10,
@@ -46,8 +46,8 @@ ACCURATE = Preset(
     radius=0.995,
 )
 FAST = Preset(
-    alpha=1.5,
-    gamma=3.0,
+    alpha=1.0,
+    gamma=2.0,
     gamma_decay=0.0,
     zeta=0.02,
     data_epsilon=0.1,

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 import jax
 from etils import epath
 from ml_collections import ConfigDict
-from tensorboardX import SummaryWriter
 
 from gid_jax.training.checkpoint import CONFIG_FILE
 
@@ -24,6 +23,8 @@ class Records:
         self._file = self._events = None
         if jax.process_index():
             return
+        from tensorboardX import SummaryWriter  # slow to import where torch is installed: not for a finished run
+
         path = epath.Path(workdir) / METRICS_FILE
         if path.exists():
             kept = [line for line in path.read_text().splitlines() if _step(line) <= start_step]

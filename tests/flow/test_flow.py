@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from data_pipeline.procedural import render_clip
 from gid_jax import flow
 from gid_jax.flow import coarse_to_fine
 
@@ -162,6 +163,31 @@ def test_forward_and_backward_agree_on_a_deformation():
     distance = np.asarray(flow.consistency(forward, backward))
     assert np.median(distance) < 0.1
     assert np.asarray(flow.occlusion(forward, backward))[:, 6:-6, 6:-6].mean() < 0.02
+
+
+def test_procedural_scene_against_its_exact_trajectories():
+    """Foliage at 64 x 40: thin leaves, occlusion. Better than half of the pixels to 0.1 px, and far better than zero."""
+    clip = render_clip(0, width=WIDTH, height=HEIGHT, num_frames=10)
+    pictures, times = clip.frames.astype(np.float32) / 255, [4, 9]
+    distance = np.linalg.norm(flow.estimate(pictures[0], pictures[times], "fast") - clip.trajectories[times], axis=-1)
+    length, seen = np.linalg.norm(clip.trajectories[times], axis=-1), clip.visibility[times]
+    assert np.median(distance[seen]) < 0.1
+    moving = seen & (length > 0.5)
+    assert distance[moving].mean() < 0.5 * length[moving].mean()
+
+
+@pytest.mark.slow
+def test_middlebury_pairs(shared):
+    """The mean end-point errors that docs/flow.md promises at 256 x 160."""
+    from benchmarks import flow_accuracy
+
+    folders = sorted(p.parent for p in (shared / "flow").glob("*/flow10.flo"))
+    if not folders:
+        pytest.skip(f"no flow pairs in {shared / 'flow'}")
+    pairs = [flow_accuracy.read_pair(folder) for folder in folders]
+    for preset, limit in (("fast", 0.145), ("accurate", 0.136)):
+        errors = [np.linalg.norm(flow.estimate(a, b[None], preset)[0] - f, axis=-1) for a, b, f in pairs]
+        assert np.mean([np.nanmean(e) for e in errors]) < limit
 
 
 @pytest.mark.parametrize(

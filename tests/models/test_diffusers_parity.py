@@ -42,17 +42,23 @@ def test_unet_equals_diffusers():
     reference = diffusers.UNet2DModel(
         in_channels=20,
         out_channels=4,
-        block_out_channels=(16, 32, 32),
+        block_out_channels=(16, 32),
         layers_per_block=2,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "AttnUpBlock2D", "UpBlock2D"),
+        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
+        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=8,
         norm_num_groups=8,
     ).eval()
     randomise(reference)
     ours = network.Network(
         lambda rngs: unet.UNet(
-            base_channels=16, multipliers=(1, 2, 2), head_channels=8, norm_groups=8, num_frequencies=4, rngs=rngs
+            base_channels=16,
+            multipliers=(1, 2),
+            attention_levels=(1,),
+            head_channels=8,
+            norm_groups=8,
+            num_frequencies=4,
+            rngs=rngs,
         )
     )
     params = load(
@@ -72,15 +78,15 @@ def test_vae_equals_diffusers():
     reference = diffusers.AutoencoderKL(
         in_channels=4,
         out_channels=4,
-        block_out_channels=(8, 16, 16),
+        block_out_channels=(8, 16),
         layers_per_block=2,
-        down_block_types=("DownEncoderBlock2D",) * 3,
-        up_block_types=("UpDecoderBlock2D",) * 3,
+        down_block_types=("DownEncoderBlock2D",) * 2,
+        up_block_types=("UpDecoderBlock2D",) * 2,
         latent_channels=4,
         norm_num_groups=4,
     ).eval()
     randomise(reference)
-    ours = network.Network(lambda rngs: vae.VAE(base_channels=8, multipliers=(1, 2, 2), norm_groups=4, rngs=rngs))
+    ours = network.Network(lambda rngs: vae.VAE(base_channels=8, multipliers=(1, 2), norm_groups=4, rngs=rngs))
     params = load(ours.init(jax.random.key(0)), convert(reference.state_dict(), VAE))
     x = np.random.default_rng(0).normal(size=(2, 16, 24, 4)).astype(np.float32)
     with torch.no_grad():

@@ -23,9 +23,12 @@ KWARGS = {
 }
 
 
+ONE_LEVEL = KWARGS | {"multipliers": (1,), "attention_levels": (0,), "frequency_attention": True}
+
+
 @cache
-def build(frequency_attention: bool, remat: bool = False) -> Network:
-    return Network(lambda rngs: UNet(**KWARGS, frequency_attention=frequency_attention, remat=remat, rngs=rngs))
+def build(frequency_attention: bool) -> Network:
+    return Network(lambda rngs: UNet(**KWARGS, frequency_attention=frequency_attention, rngs=rngs))
 
 
 def paths(params) -> dict[str, tuple[int, ...]]:
@@ -52,9 +55,9 @@ def batch(volumes: int = 2, height: int = 5, width: int = 7):
 
 
 @cache
-def apply(frequency_attention: bool, remat: bool = False, num_slices: int = K):
-    network = build(frequency_attention, remat)
-    return jax.jit(lambda params, *inputs: network.bind(params)(*inputs, num_slices))
+def apply(frequency_attention: bool):
+    network = build(frequency_attention)
+    return jax.jit(lambda params, *inputs: network.bind(params)(*inputs, K))
 
 
 def merged(base, coordinated):
@@ -127,26 +130,31 @@ def test_frequency_embedding_starts_without_effect_and_then_tells_frequencies_ap
 
 
 def test_rematerialisation_changes_no_value_and_no_gradient():
-    params = randomised(build(True).init(jax.random.key(0)))
+    networks = [Network(lambda rngs, remat=remat: UNet(**ONE_LEVEL, remat=remat, rngs=rngs)) for remat in (False, True)]
+    params = randomised(networks[0].init(jax.random.key(0)))
     inputs = batch(volumes=1)
-
-    def loss(remat):
-        return jax.jit(jax.value_and_grad(lambda params: jnp.mean(build(True, remat).bind(params)(*inputs, K) ** 2)))
-
-    (value, gradient), (expected, expected_gradient) = loss(True)(params), loss(False)(params)
+    (expected, expected_gradient), (value, gradient) = (
+        jax.jit(jax.value_and_grad(lambda params, network=network: jnp.mean(network.bind(params)(*inputs, K) ** 2)))(
+            params
+        )
+        for network in networks
+    )
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), gradient, expected_gradient)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    program = str(jax.make_jaxpr(lambda params: build(True, True).bind(params)(*inputs, K))(params))
+    program = str(jax.make_jaxpr(lambda params: networks[1].bind(params)(*inputs, K))(params))
     blocks = {path.split("/resnet/")[0] for path in paths(params) if "/resnet/" in path}
     assert program.count("checkpoint[") == len(blocks)
 
 
 def test_bfloat16_stays_near_float32():
-    params = randomised(build(True).init(jax.random.key(0)))
     inputs = batch(volumes=1)
-    network = Network(lambda rngs: UNet(**KWARGS, frequency_attention=True, dtype=jnp.bfloat16, rngs=rngs))
-    result, expected = jax.jit(lambda p: network.bind(p)(*inputs, K))(params), apply(True)(params, *inputs)
+    results = []
+    for dtype in (jnp.float32, jnp.bfloat16):
+        network = Network(lambda rngs, dtype=dtype: UNet(**ONE_LEVEL, dtype=dtype, rngs=rngs))
+        params = randomised(network.init(jax.random.key(0)))
+        results.append(jax.jit(lambda params, network=network: network.bind(params)(*inputs, K))(params))
+    expected, result = results
     assert result.dtype == jnp.float32
     assert float(jnp.sqrt(jnp.mean((result - expected) ** 2) / jnp.mean(expected**2))) < 0.05
 
