@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from configs import common
 
 _BATCH = {"paper": 32, "highres": 32, "demo": 4, "test": 4}
-_STEPS = {"paper": 300_000, "highres": 300_000, "demo": 2000, "test": 8}
+_STEPS = {"paper": 300_000, "highres": 300_000, "demo": 2500, "test": 8}
 _RATE = {"paper": 1e-4, "highres": 1e-4, "demo": 1e-3, "test": 1e-3}
 
 

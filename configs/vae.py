@@ -4,8 +4,8 @@ from ml_collections import ConfigDict
 
 from configs import common
 
-_BATCH = {"paper": 96, "highres": 64, "demo": 8, "test": 8}
-_STEPS = {"paper": 200_000, "highres": 200_000, "demo": 2000, "test": 8}
+_BATCH = {"paper": 96, "highres": 64, "demo": 4, "test": 8}
+_STEPS = {"paper": 200_000, "highres": 200_000, "demo": 1500, "test": 8}
 _RATE = {"paper": 1e-4, "highres": 1e-4, "demo": 1e-3, "test": 1e-3}
 
 

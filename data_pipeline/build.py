@@ -22,7 +22,7 @@ from ml_collections import config_flags
 from gid_jax import cli
 
 
-class _Flags(flags.FlagValues):
+class _Flags(cli.ConfigFlags):
     """Leaves flags that it does not know to Beam; a bare --loops means all videos."""
 
     def __call__(self, argv: Sequence[str], known_only: bool = True) -> list[str]:

@@ -8,6 +8,17 @@ from absl import flags
 from gid_jax.errors import UserError
 
 
+class ConfigFlags(flags.FlagValues):
+    """Flags with a configuration among them: an override of a setting that does not exist is the user's error."""
+
+    def __call__(self, argv: Sequence[str], known_only: bool = False) -> list[str]:
+        try:
+            return super().__call__(argv, known_only)
+        except (AttributeError, KeyError) as error:
+            detail = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
+            raise UserError(f"no such setting in the configuration: {detail.args[0]}") from error
+
+
 def run(main: Callable[[list[str]], None], flag_values: flags.FlagValues, argv: Sequence[str] | None = None) -> None:
     """Parses `argv` into `flag_values` and calls `main` with the positional arguments.
 

@@ -15,18 +15,7 @@ from ml_collections import config_flags
 from gid_jax import cli
 from gid_jax.errors import UserError
 
-
-class _Flags(flags.FlagValues):
-    """Flags with a configuration among them: an override of a setting that does not exist is the user's error."""
-
-    def __call__(self, argv, known_only=False):
-        try:
-            return super().__call__(argv, known_only)
-        except (AttributeError, KeyError) as error:
-            raise UserError(f"no such setting in the configuration: {str(error).strip(chr(34))}") from error
-
-
-FLAGS = _Flags()
+FLAGS = cli.ConfigFlags()
 flags.DEFINE_string("bundle", None, "Bundle to evaluate, made by gid_jax.export.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Data set, made by data_pipeline.build.", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "Folder for metrics.json and report.html.", flag_values=FLAGS)

@@ -12,18 +12,7 @@ from ml_collections import ConfigDict, config_flags
 from gid_jax import cli
 from gid_jax.errors import UserError
 
-
-class _Flags(flags.FlagValues):
-    """Flags with a configuration among them: an override of a setting that does not exist is a flag error."""
-
-    def __call__(self, argv, known_only=False):
-        try:
-            return super().__call__(argv, known_only)
-        except (AttributeError, KeyError) as error:
-            raise UserError(f"no such setting in the configuration: {str(error).strip(chr(34))}") from error
-
-
-FLAGS = _Flags()
+FLAGS = cli.ConfigFlags()
 config_flags.DEFINE_config_file("config", None, "Configuration and preset: configs/NAME.py:PRESET.", flag_values=FLAGS)
 flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, config.json.", flag_values=FLAGS)
 flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0.", flag_values=FLAGS)

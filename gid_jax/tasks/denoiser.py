@@ -76,7 +76,8 @@ class DenoiserTask(Task):
     def _moments(self, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array]:
         _, spectrum, frequency, _ = self._slices(batch)
         latents = self._encode(frozen, spectrum, frequency)
-        return jnp.mean(latents, axis=(0, 1, 2)), jnp.mean(jnp.square(latents), axis=(0, 1, 2))
+        moments = jnp.mean(latents, axis=(0, 1, 2)), jnp.mean(jnp.square(latents), axis=(0, 1, 2))
+        return sharding.constrain(moments, sharding.REPLICATED)
 
     def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         time_key, drop_key, key = jax.random.split(key, 3)

@@ -1,5 +1,8 @@
 """Flow against exact motion: analytic band-limited textures are sampled where the motion says, never resampled."""
 
+import importlib
+from pathlib import Path
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -166,7 +169,7 @@ def test_forward_and_backward_agree_on_a_deformation():
 
 
 def test_procedural_scene_against_its_exact_trajectories():
-    """Foliage at 64 x 40: thin leaves, occlusion. Better than half of the pixels to 0.1 px, and far better than zero."""
+    """Foliage at 64 x 40: thin leaves, occlusion. half of the pixels within 0.1 px, moving ones beat zero."""
     clip = render_clip(0, width=WIDTH, height=HEIGHT, num_frames=10)
     pictures, times = clip.frames.astype(np.float32) / 255, [4, 9]
     distance = np.linalg.norm(flow.estimate(pictures[0], pictures[times], "fast") - clip.trajectories[times], axis=-1)
@@ -177,15 +180,15 @@ def test_procedural_scene_against_its_exact_trajectories():
 
 
 @pytest.mark.slow
-def test_middlebury_pairs(shared):
+def test_middlebury_pairs(shared, monkeypatch):
     """The mean end-point errors that docs/flow.md promises at 256 x 160."""
-    from benchmarks import flow_accuracy
-
+    monkeypatch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+    flow_accuracy = importlib.import_module("flow_accuracy")
     folders = sorted(p.parent for p in (shared / "flow").glob("*/flow10.flo"))
     if not folders:
         pytest.skip(f"no flow pairs in {shared / 'flow'}")
     pairs = [flow_accuracy.read_pair(folder) for folder in folders]
-    for preset, limit in (("fast", 0.145), ("accurate", 0.136)):
+    for preset, limit in (("fast", 0.145), ("accurate", 0.133)):
         errors = [np.linalg.norm(flow.estimate(a, b[None], preset)[0] - f, axis=-1) for a, b, f in pairs]
         assert np.mean([np.nanmean(e) for e in errors]) < limit
 

@@ -25,7 +25,7 @@ def apply(remat: bool = False):
     return jax.jit(lambda params, *inputs: build(remat).bind(params)(*inputs))
 
 
-def scene(height: int = 13, width: int = 18, batch: int = 2):
+def scene(height: int = 16, width: int = 24, batch: int = 2):
     keys = jax.random.split(jax.random.key(0), 3)
     image = jax.random.uniform(keys[0], (batch, height, width, 3))
     motion = 2 * jax.random.normal(keys[1], (batch, height, width, 2))
@@ -37,7 +37,7 @@ def trained(params):
     return params | {"conv_out": {"kernel": params["conv_out"]["kernel"] + 0.02, "bias": jnp.full(3, 0.01)}}
 
 
-@pytest.mark.parametrize(("height", "width"), [(13, 18), (8, 4), (3, 5)])
+@pytest.mark.parametrize(("height", "width"), [(16, 24), (3, 5)])
 def test_without_motion_an_untrained_renderer_returns_the_picture(height, width):
     image, motion, weight = scene(height, width)
     params = build().init(jax.random.key(1))
@@ -45,7 +45,7 @@ def test_without_motion_an_untrained_renderer_returns_the_picture(height, width)
 
 
 def test_untrained_it_is_the_splatted_picture_where_anything_arrived():
-    image, motion, weight = scene(16, 24)
+    image, motion, weight = scene()
     result = apply()(build().init(jax.random.key(1)), image, motion, weight)
     warped, holes = splat(image, motion, weight)
     assert 0 < float(jnp.mean(holes)) < 1
@@ -87,7 +87,8 @@ def test_modulated_convolutions_equal_their_definition():
 
     network = Network(lambda rngs: ModulatedConv(3, 5, 4, dtype=jnp.float32, rngs=rngs))
     params = network.init(jax.random.key(0))
-    x, style = jax.random.normal(jax.random.key(1), (2, 6, 7, 3)), jax.random.normal(jax.random.key(2), (2, 4))
+    generator = np.random.default_rng(0)
+    x, style = (generator.normal(size=shape).astype(np.float32) for shape in ((2, 6, 7, 3), (2, 4)))
     for sample in range(2):
         scale = 1 + style[sample] @ params["style"]["kernel"] + params["style"]["bias"]
         weights = np.array(params["conv"]["kernel"]) * np.array(scale)[None, None, :, None]

@@ -38,10 +38,8 @@ def paths(params) -> dict[str, tuple[int, ...]]:
 
 def randomised(params, scale: float = 0.1):
     """`params` plus noise, so that no layer is at its initial zero."""
-    leaves, structure = jax.tree.flatten(params)
-    keys = jax.random.split(jax.random.key(7), len(leaves))
-    noisy = [leaf + scale * jax.random.normal(key, leaf.shape) for leaf, key in zip(leaves, keys, strict=True)]
-    return jax.tree.unflatten(structure, noisy)
+    generator = np.random.default_rng(7)
+    return jax.tree.map(lambda leaf: leaf + scale * generator.normal(size=leaf.shape).astype(np.float32), params)
 
 
 def batch(volumes: int = 2, height: int = 5, width: int = 7):
@@ -106,12 +104,11 @@ def test_frequency_attention_looks_at_one_position_only():
         lambda rngs: FrequencyAttention(8, 4, K, norm_groups=8, epsilon=1e-5, dtype=jnp.float32, rngs=rngs)
     )
     params = randomised(network.init(jax.random.key(0)))
-    x = jax.random.normal(jax.random.key(1), (K, 4, 5, 8))
+    x = jnp.asarray(np.random.default_rng(0).normal(size=(K, 4, 5, 8)), jnp.float32)
+    apply = jax.jit(lambda x: network.bind(params)(x, jnp.arange(K), K))
     swapped = x[:, ::-1, ::-1]  # leaves the normalisation's statistics as they are
-    result = network.bind(params)(x, jnp.arange(K), K)
-    np.testing.assert_allclose(
-        network.bind(params)(swapped, jnp.arange(K), K)[:, ::-1, ::-1], result, rtol=1e-5, atol=1e-5
-    )
+    result = apply(x)
+    np.testing.assert_allclose(apply(swapped)[:, ::-1, ::-1], result, rtol=1e-5, atol=1e-5)
     assert float(jnp.abs(result - x).max()) > 1e-2
 
 
@@ -142,9 +139,9 @@ def test_rematerialisation_changes_no_value_and_no_gradient():
     np.testing.assert_allclose(value, expected, rtol=1e-6)
     jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-5), gradient, expected_gradient)
     assert all(np.isfinite(leaf).all() for leaf in jax.tree.leaves(gradient))
-    program = str(jax.make_jaxpr(lambda params: networks[1].bind(params)(*inputs, K))(params))
+    program = jax.make_jaxpr(lambda params: networks[1].bind(params)(*inputs, K))(params)
     blocks = {path.split("/resnet/")[0] for path in paths(params) if "/resnet/" in path}
-    assert program.count("checkpoint[") == len(blocks)
+    assert sum("prevent_cse" in equation.params for equation in program.eqns) == len(blocks)
 
 
 def test_bfloat16_stays_near_float32():
