@@ -26,7 +26,7 @@ run data_pipeline.procedural --out="$out/clips" --clips=40
 
 section "2/8 Data set: optical flow, trajectories, spectra"
 run data_pipeline.build --videos="$out/clips" --data_dir="$out/data" --config=configs/data.py:demo \
-  --holdout='test_*' --exact --max_starts=1
+  --holdout='test_*' --exact
 
 section "3/8 Stage 1: the autoencoder of spectral slices"
 train vae 250

@@ -1,7 +1,9 @@
 """Dense motion of one picture towards many, coarse to fine."""
 
 import functools
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Literal
 
 import jax
@@ -14,7 +16,7 @@ from gid_jax.flow import pyramid, solver
 from gid_jax.flow.presets import PRESETS, Preset
 
 CACHE_PIXELS = 1 << 14
-"""Pixels relaxed at once on a CPU: the solver's planes (15 of 4 bytes a pixel) then stay in a core's cache."""
+"""Pixels a CPU core relaxes at once: the solver's planes (15 of 4 bytes a pixel) then stay in its cache."""
 DEVICE_PIXELS = 1 << 23
 """Pixels relaxed at once on an accelerator, to bound its memory."""
 
@@ -30,8 +32,8 @@ def estimate(
 ) -> Float[Array, "n h w 2"]:
     """Forward motion (dx, dy) px of every source pixel: source(p) is found at p + F_i(p) in target i.
 
-    Pictures are float32 in [0, 1]. One program is compiled per (h, w) and number of targets. Raises ValueError for
-    pictures of unequal size or with a side under 8 px, and for an unknown preset.
+    Pictures are float32 in [0, 1]. One program is compiled per picture size, on an accelerator per number of targets
+    too. Raises ValueError for pictures of unequal size or with a side under 8 px, and for an unknown preset.
     """
     source, targets = jnp.asarray(source, jnp.float32), jnp.asarray(targets, jnp.float32)
     if source.ndim != 3 or source.shape[2] != 3 or targets.shape[1:] != source.shape or not len(targets):
@@ -40,7 +42,20 @@ def estimate(
         raise ValueError(f"pictures must be at least 8 x 8 px, got {source.shape[1]} x {source.shape[0]}")
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(sorted(PRESETS))}")
-    return _estimate(source, targets, PRESETS[preset])
+    solve = functools.partial(_estimate, source, preset=PRESETS[preset])
+    return _on_cores(solve, targets) if jax.default_backend() == "cpu" else solve(targets)
+
+
+def _on_cores(solve: Callable[[Array], Array], targets: Array) -> Array:
+    """`solve` on parts of a size that fits a core's cache, one core each: XLA would keep so little work on one core."""
+    n, height, width = targets.shape[:3]
+    size = max(1, CACHE_PIXELS // (height * width))
+    filled = jnp.pad(targets, ((0, -n % size), (0, 0), (0, 0), (0, 0)))
+    first, *others = (filled[i : i + size] for i in range(0, n, size))
+    results = [solve(first)]  # compiles, once
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        results += pool.map(lambda part: jax.block_until_ready(solve(part)), others)
+    return jnp.concatenate(results)[:n]
 
 
 @functools.partial(jax.jit, static_argnames="preset")
@@ -74,8 +89,7 @@ def _by_chunks(
 ) -> solver.Field:
     """`refine` on equal parts of the targets, one after the other; blank pictures fill up the last part."""
     n, height, width = targets.shape
-    budget = CACHE_PIXELS if jax.default_backend() == "cpu" else DEVICE_PIXELS
-    parts = -(-n // max(1, budget // (height * width)))
+    parts = -(-n // max(1, DEVICE_PIXELS // (height * width)))
     size = -(-n // max(parts, 1))
     if parts <= 1:
         return refine(field, targets)

@@ -94,7 +94,11 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = convolve(x.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride, self.padding)
+        return self.add_bias(
+            convolve(x.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride, self.padding)
+        )
+
+    def add_bias(self, y: jax.Array) -> jax.Array:
         return y if self.bias is None else y + per_channel(self.bias[...], y)
 
 
@@ -142,7 +146,7 @@ class ResBlock(nnx.Module):
     def __call__(self, x: jax.Array, embedding: jax.Array | None = None) -> jax.Array:
         """[b, h, w, inputs] and the embedding [b, time_channels] -> [b, h, w, outputs]."""
         h = self.conv1(nnx.silu(self.norm1(x)))
-        if self.time_emb_proj is not None:
+        if self.time_emb_proj is not None and embedding is not None:
             h += per_sample(self.time_emb_proj(nnx.silu(embedding)))
         h = self.conv2(nnx.silu(self.norm2(h)))
         return h + (x if self.conv_shortcut is None else self.conv_shortcut(x)).astype(h.dtype)
@@ -239,8 +243,9 @@ class Upsample(nnx.Module):
         doubled = (2 * x.shape[1], 2 * x.shape[2])
         if size is not None and size != doubled:
             return self.conv(double(x)[:, : size[0], : size[1]])
-        y = convolve_doubled(x.astype(self.conv.dtype), self.conv.kernel[...].astype(self.conv.dtype))
-        return y + per_channel(self.conv.bias[...], y)
+        return self.conv.add_bias(
+            convolve_doubled(x.astype(self.conv.dtype), self.conv.kernel[...].astype(self.conv.dtype))
+        )
 
 
 def double(x: jax.Array) -> jax.Array:

@@ -57,7 +57,7 @@ class Network(Generic[Model]):
 
     def bind(self, params: Params) -> Model:
         """The module with these parameters. Raises ValueError when their paths are not the module's own."""
-        if jax.tree.structure(params) != self._structure:
+        if not self._structure == jax.tree.structure(params):
             raise ValueError("the parameters' paths are not those of this network")
         return nnx.merge(self._graph, nnx.State(_with_keys(params, _native)))
 

@@ -6,6 +6,7 @@ Paths and arithmetic are those of diffusers' `UNet2DModel` (`ResnetBlock2D`, `At
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -72,7 +73,7 @@ class UNet(nnx.Module):
         self.base_channels, self.dtype, self.remat = base_channels, dtype, remat
         widths = [base_channels * multiplier for multiplier in multipliers]
         time_channels = 4 * base_channels
-        norm = {"norm_groups": norm_groups, "epsilon": EPSILON}
+        norm: dict[str, Any] = {"norm_groups": norm_groups, "epsilon": EPSILON}
 
         def block(inputs: int, width: int, attention: bool) -> Block:
             return Block(

@@ -67,7 +67,8 @@ class Encoder(Trunk):
         self.remat = remat
         common = {"norm_groups": norm_groups, "epsilon": EPSILON, "dtype": dtype, "rngs": rngs}
         self.conv_in = layers.Conv(in_channels, widths[0], dtype=dtype, rngs=rngs)
-        levels, inputs = [], widths[0]
+        levels: list[Level] = []
+        inputs = widths[0]
         for width in widths:
             blocks = [layers.ResBlock(inputs if i == 0 else width, width, **common) for i in range(blocks_per_level)]
             last = len(levels) == len(widths) - 1
@@ -106,7 +107,7 @@ class Decoder(Trunk):
         inputs = widths[-1]
         self.conv_in = layers.Conv(in_channels, inputs, dtype=dtype, rngs=rngs)
         self.mid_block = Middle(inputs, mid_attention, norm_groups=norm_groups, dtype=dtype, rngs=rngs)
-        levels = []
+        levels: list[Level] = []
         for width in reversed(widths):
             blocks = [
                 layers.ResBlock(inputs if i == 0 else width, width, **common) for i in range(blocks_per_level + 1)

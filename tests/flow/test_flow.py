@@ -169,7 +169,7 @@ def test_forward_and_backward_agree_on_a_deformation():
 
 
 def test_procedural_scene_against_its_exact_trajectories():
-    """Foliage at 64 x 40: thin leaves, occlusion. half of the pixels within 0.1 px, moving ones beat zero."""
+    """Foliage at 64 x 40: thin leaves, occlusion. Half of the pixels within 0.1 px, moving ones beat zero motion."""
     clip = render_clip(0, width=WIDTH, height=HEIGHT, num_frames=10)
     pictures, times = clip.frames.astype(np.float32) / 255, [4, 9]
     distance = np.linalg.norm(flow.estimate(pictures[0], pictures[times], "fast") - clip.trajectories[times], axis=-1)
