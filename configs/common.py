@@ -65,7 +65,7 @@ def vae_model(preset: str) -> dict[str, Any]:
         "multipliers": (1, 2, 4) if preset == "demo" else (1, 1, 1),
         "blocks_per_level": 1,
         "latent_channels": 4,
-        "mid_attention": preset == "demo",
+        "mid_attention": False,
         "norm_groups": 8,
     }
 
@@ -85,8 +85,8 @@ def denoiser_model(config: ConfigDict, preset: str, *, frequency_attention: bool
             **unet,
             "in_channels": 20,  # 4 latent, 16 of the picture
             "out_channels": 4,
-            "blocks_per_level": 1 if preset == "test" else 2,
-            "head_channels": 32 if large else 16,
+            "blocks_per_level": 2 if large else 1,
+            "head_channels": 32 if preset != "test" else 16,
             "num_frequencies": config.get_ref("num_frequencies"),
             "frequency_attention": frequency_attention,
             "norm_groups": groups,

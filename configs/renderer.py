@@ -28,7 +28,7 @@ def get_config(preset: str = "paper") -> ConfigDict:
     )
     config.model = ConfigDict(
         {
-            "demo": {"width": 16, "decoder_channels": (8, 16, 32, 64, 128, 128), "style_channels": 128},
+            "demo": {"width": 16, "decoder_channels": (16, 24, 32, 64, 64), "style_channels": 64},
             "test": {"width": 8, "decoder_channels": (8, 8, 16), "style_channels": 16},
         }.get(preset, {"width": 64, "decoder_channels": (32, 64, 128, 256, 512, 512), "style_channels": 512})
     )

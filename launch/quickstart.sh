@@ -32,13 +32,13 @@ section "3/8 Stage 1: the autoencoder of spectral slices"
 train vae 250
 
 section "4/8 Stage 2: the denoiser of single slices"
-train denoiser 700 --config.vae="$out/train/vae"
+train denoiser 600 --config.batch_size=8 --config.vae="$out/train/vae"
 
 section "5/8 Stage 3: attention over frequencies, on the frozen base"
 train coordinated 60 --config.base="$out/train/denoiser"
 
 section "6/8 Stage 4: the renderer"
-train renderer 150
+train renderer 250
 
 section "7/8 Bundle, animation, viewer"
 run gid_jax.export --vae="$out/train/vae" --denoiser="$out/train/coordinated" --renderer="$out/train/renderer" --out="$out/bundle"

@@ -2,7 +2,7 @@
 
     python -m launch.report --out=OUT
 
-reads OUT/eval/metrics.json and OUT/train/*/metrics.jsonl and writes OUT/report.html beside the animation and the viewer.
+reads OUT/eval/metrics.json and OUT/train/*/metrics.jsonl, writes OUT/report.html beside the animation and the viewer.
 """
 
 import base64
@@ -35,7 +35,8 @@ PAGE = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>gid_jax quickstart</title>
 <style>
-  body {{ font: 16px/1.55 system-ui, sans-serif; max-width: 62rem; margin: 3rem auto; padding: 0 1.2rem; color: #1d2420; }}
+  body {{ font: 16px/1.55 system-ui, sans-serif; color: #1d2420;
+    max-width: 62rem; margin: 3rem auto; padding: 0 1.2rem; }}
   h1 {{ font-size: 1.7rem; }} h2 {{ font-size: 1.15rem; margin-top: 2.4rem; }}
   .pair {{ display: grid; grid-template-columns: repeat(auto-fit, minmax(20rem, 1fr)); gap: 1.2rem; }}
   video, img, iframe {{ width: 100%; border: 0; border-radius: 6px; background: #eee; }}
@@ -46,15 +47,17 @@ PAGE = """<!doctype html>
 <h1>One picture, moving</h1>
 <p>This picture was not trained on. The motion was predicted from it alone, at demo scale, on this machine.</p>
 <div class="pair">
-  <figure><video src="animation.mp4" autoplay loop muted playsinline controls></video><figcaption>Animation</figcaption></figure>
+  <figure><video src="animation.mp4" autoplay loop muted playsinline controls></video>
+    <figcaption>Animation</figcaption></figure>
   <figure><iframe src="viewer.html" title="viewer"></iframe><figcaption>Pull it and let go
     (<a href="viewer.html">full page</a>)</figcaption></figure>
 </div>
 <h2>Does the picture tell the model where to move?</h2>
-<p>Correlation of the predicted motion map (how far each pixel moves on average) with the {truth} one, over {count} pictures
-of scenes that were not trained on. Higher is better; 1 is perfect.</p>
+<p>Correlation of the predicted motion map (how far each pixel moves on average) with the {truth} one, over {count}
+pictures of scenes that were not trained on. Higher is better; 1 is perfect.</p>
 <table>{correlations}</table>
-<p>The whole evaluation: <a href="eval/report.html">eval/report.html</a>, <a href="eval/metrics.json">eval/metrics.json</a>.</p>
+<p>The whole evaluation: <a href="eval/report.html">eval/report.html</a>,
+<a href="eval/metrics.json">eval/metrics.json</a>.</p>
 <h2>Training</h2>
 <img alt="training losses" src="data:image/png;base64,{curves}">
 <h2>Files</h2>

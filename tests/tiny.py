@@ -6,7 +6,9 @@ from pathlib import Path
 import jax
 import jax.numpy as jnp
 import numpy as np
+import orbax.checkpoint as ocp
 import tensorflow_datasets as tfds
+from etils import epath
 from ml_collections import ConfigDict
 
 from gid_jax.data import codec, statistics
@@ -80,6 +82,16 @@ def random_batches(task: Task, config: ConfigDict):
             step += 1
 
     return open_batches
+
+
+def saved_leaves(workdir: Path, step: int) -> dict[str, np.ndarray]:
+    """Everything in a checkpoint, by path, read without this project's code."""
+    handler, leaves = ocp.PyTreeCheckpointHandler(), {}
+    for part in ("model", "training"):
+        path = epath.Path(workdir) / "checkpoints" / str(step) / part
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree)
+        leaves.update(handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy)))
+    return leaves
 
 
 def write_dataset(root: Path) -> Path:

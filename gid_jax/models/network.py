@@ -44,7 +44,7 @@ class Network(Generic[Model]):
         draws = Draws()
         abstract = nnx.eval_shape(lambda: build(draws))
         self._graph = nnx.graphdef(abstract)
-        self._structure = jax.tree.structure(_parameters(abstract))
+        self._structure: Any = jax.tree.structure(_parameters(abstract))
 
         def init(key: jax.Array) -> Params:
             return _parameters(build(Draws(jax.random.uniform(key, (draws.count,), minval=-1.0))))
@@ -57,7 +57,7 @@ class Network(Generic[Model]):
 
     def bind(self, params: Params) -> Model:
         """The module with these parameters. Raises ValueError when their paths are not the module's own."""
-        if not self._structure == jax.tree.structure(params):
+        if self._structure != jax.tree.structure(params):
             raise ValueError("the parameters' paths are not those of this network")
         return nnx.merge(self._graph, nnx.State(_with_keys(params, _native)))
 
