@@ -119,8 +119,21 @@ def test_targets_are_solved_independently():
     np.testing.assert_allclose(together, again[::-1], atol=2e-3)
 
 
-def test_chunks_keep_order_and_number(monkeypatch):
+def test_parts_for_cores_keep_order_and_number(monkeypatch):
     monkeypatch.setattr(coarse_to_fine, "CACHE_PIXELS", 2 * 3 * 4)
+    targets = jnp.arange(7 * 3 * 4 * 3, dtype=jnp.float32).reshape(7, 3, 4, 3)
+    sizes = []
+
+    def solve(part):
+        sizes.append(part.shape[0])
+        return 2 * part[..., :2]
+
+    np.testing.assert_array_equal(coarse_to_fine._on_cores(solve, targets), 2 * targets[..., :2])
+    assert sizes == [2, 2, 2, 2]
+
+
+def test_chunks_keep_order_and_number(monkeypatch):
+    monkeypatch.setattr(coarse_to_fine, "DEVICE_PIXELS", 2 * 3 * 4)
     targets = jnp.arange(7 * 3 * 4, dtype=jnp.float32).reshape(7, 3, 4)
     sizes = []
 

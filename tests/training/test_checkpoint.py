@@ -56,7 +56,7 @@ def test_an_unfinished_checkpoint_does_not_count(tmp_path, saved):
 
 def test_a_stage_hands_over_average_and_frozen_values(saved):
     stage = load_stage(saved[0], ("vae",))
-    assert stage.step == 3 and stage.config.model.base_channels == 32
+    assert stage.step == 3 and stage.config.task == "vae" and stage.config.model.base_channels > 0
     np.testing.assert_array_equal(stage.params["kernel"], np.asarray(saved[2].ema["kernel"]))
     assert isinstance(stage.params["kernel"], np.ndarray) and list(stage.frozen) == ["scales"]
 
