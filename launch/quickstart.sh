@@ -2,7 +2,7 @@
 # The whole chain at demo scale: launch/quickstart.sh [OUT], by default out/quickstart.
 #
 # Makes .venv, renders procedural clips, builds the data set, trains the four stages, exports a bundle, animates a picture
-# that was not trained on, writes the page to play with it and an evaluation. Under 15 minutes on two cores after the
+# that was not trained on, writes the page to play with it and an evaluation. Sized for 15 minutes on two cores after the
 # installation. Interrupted and started again, it continues where it was.
 set -euo pipefail
 cd "$(dirname "$0")/.."
