@@ -94,16 +94,15 @@ def saved_leaves(workdir: Path, step: int) -> dict[str, np.ndarray]:
     return leaves
 
 
-def write_dataset(root: Path) -> Path:
-    """A finished data set of random examples under `root`, 12 of train and 4 of test."""
-    directory = root / "gid_motion" / "test" / "1.0.0"
+def write_tfds(directory: Path, width: int, height: int, splits: dict[str, list[dict]]) -> None:
+    """Coded examples as the builder leaves them in `directory`, .../gid_motion/CONFIG/VERSION."""
     directory.mkdir(parents=True)
     text, number = tfds.features.Text, tfds.features.Scalar
     features = tfds.features.FeaturesDict(
         {
             "image": text(),
             "spectrum": tfds.features.Sequence(text()),
-            "motion_weight": tfds.features.Tensor(shape=(HEIGHT, WIDTH), dtype=np.float16, encoding="bytes"),
+            "motion_weight": tfds.features.Tensor(shape=(height, width), dtype=np.float16, encoding="bytes"),
             "target_frames": tfds.features.Sequence(text()),
             "target_flows": tfds.features.Sequence(text()),
             "target_times": tfds.features.Tensor(shape=(None,), dtype=np.int32),
@@ -119,14 +118,20 @@ def write_dataset(root: Path) -> Path:
         version=tfds.core.Version("1.0.0"),
         data_dir=str(directory),
         module_name="",
-        config_name="test",
+        config_name=directory.parent.name,
     )
     info = tfds.core.DatasetInfo(builder=identity, features=features)
     writer = tfds.core.SequentialWriter(info, max_examples_per_shard=100, file_format="array_record")
-    splits = {"train": range(12), "test": range(12, 16)}
     writer.initialize_splits(list(splits))
-    writer.add_examples({split: [_example(i) for i in numbers] for split, numbers in splits.items()})
+    writer.add_examples(splits)
     writer.close_all()
+
+
+def write_dataset(root: Path) -> Path:
+    """A finished data set of random examples under `root`, 12 of train and 4 of test."""
+    directory = root / "gid_motion" / "test" / "1.0.0"
+    examples = {"train": [_example(i) for i in range(12)], "test": [_example(i) for i in range(12, 16)]}
+    write_tfds(directory, WIDTH, HEIGHT, examples)
     scales = np.linspace(20, 5, STORED).astype(np.float32)
     whole = statistics.DatasetStatistics(scales, scales**2, 12, WIDTH, HEIGHT, 30.0, 150)
     whole.save(directory / statistics.FILE_NAME)

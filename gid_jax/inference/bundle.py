@@ -17,6 +17,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from flax import traverse_util
 from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
@@ -158,14 +159,7 @@ def _load_weights(folder: Path, part: str, model: dict[str, Any], files: Mapping
         found, needed = weights[name].shape if name in weights else "absent", shapes.get(name, "absent")
         if found != needed:
             raise UserError(f"{path}: {name} is {found}, needed is {needed}; export the bundle again")
-    tree: Params = {}
-    for name, value in weights.items():
-        *parents, leaf = name.split("/")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[leaf] = value
-    return tree
+    return traverse_util.unflatten_dict(weights, sep="/")
 
 
 @functools.cache

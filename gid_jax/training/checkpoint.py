@@ -12,6 +12,7 @@ import jax
 import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
@@ -100,7 +101,8 @@ def load_stage(workdir: str, expected: tuple[str, ...]) -> Stage:
     path = epath.Path(workdir) / FOLDER / str(step) / "model"
     handler = ocp.PyTreeCheckpointHandler()
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree)
-    tree = _nest(handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy)))
+    leaves = handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    tree = traverse_util.unflatten_dict(leaves, sep=".")
     return Stage(config, tree["ema"], tree["frozen"], step)
 
 
@@ -114,17 +116,6 @@ def _flatten(state: TrainState, fields: tuple[str, ...]) -> dict[str, Any]:
 
 def _dotted(path: tuple) -> str:
     return jax.tree_util.keystr(path, simple=True, separator=".")
-
-
-def _nest(leaves: dict[str, Any]) -> dict:
-    tree: dict = {}
-    for path, leaf in leaves.items():
-        *parents, name = path.split(".")
-        node = tree
-        for parent in parents:
-            node = node.setdefault(parent, {})
-        node[name] = leaf
-    return tree
 
 
 def _check(wanted: dict[str, jax.ShapeDtypeStruct], stored: Any, place: str) -> None:

@@ -7,7 +7,7 @@ import shutil
 
 import numpy as np
 import pytest
-import tensorflow_datasets as tfds
+import tiny
 
 from gid_jax.data import codec, loader, statistics
 from gid_jax.data.source import open_source
@@ -39,35 +39,8 @@ def make_example(number):
 
 def write_dataset(root, config="demo"):
     directory = root / "gid_motion" / config / "1.0.0"
-    directory.mkdir(parents=True)
-    text = tfds.features.Text
-    features = tfds.features.FeaturesDict(
-        {
-            "image": text(),
-            "spectrum": tfds.features.Sequence(text()),
-            "motion_weight": tfds.features.Tensor(shape=(H, W), dtype=np.float16, encoding="bytes"),
-            "target_frames": tfds.features.Sequence(text()),
-            "target_flows": tfds.features.Sequence(text()),
-            "target_times": tfds.features.Tensor(shape=(None,), dtype=np.int32),
-            "video_id": text(),
-            "start": tfds.features.Scalar(np.int32),
-            "fps": tfds.features.Scalar(np.float32),
-            "scale": tfds.features.Scalar(np.float32),
-            "flow_error": tfds.features.Tensor(shape=(2,), dtype=np.float32),
-        }
-    )
-    identity = tfds.core.DatasetIdentity(
-        name="gid_motion",
-        version=tfds.core.Version("1.0.0"),
-        data_dir=str(directory),
-        module_name="",
-        config_name=config,
-    )
-    info = tfds.core.DatasetInfo(builder=identity, features=features)
-    writer = tfds.core.SequentialWriter(info, max_examples_per_shard=100, file_format="array_record")
-    writer.initialize_splits(list(COUNTS))
-    writer.add_examples({split: [make_example(i) for i in range(count)] for split, count in COUNTS.items()})
-    writer.close_all()
+    examples = {split: [make_example(i) for i in range(count)] for split, count in COUNTS.items()}
+    tiny.write_tfds(directory, W, H, examples)
     scales = np.arange(1, K + 1, dtype=np.float32)
     statistics.DatasetStatistics(scales, scales, COUNTS["train"], W, H, 30.0, 150).save(
         directory / statistics.FILE_NAME
