@@ -100,5 +100,6 @@ def add_diffusion(config: ConfigDict, preset: str) -> None:
     config.schedule = ConfigDict(
         {"beta_start": 0.0015, "beta_end": 0.0205 if preset == "highres" else 0.0195, "num_steps": 1000}
     )
+    config.prediction = "noise" if preset in ("paper", "highres") else "velocity"  # which learns sooner
     config.condition_dropout = 0.1
     config.whitening_batches = {"paper": 500, "highres": 500, "demo": 20, "test": 2}[preset]

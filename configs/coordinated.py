@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from configs import common
 
 _BATCH = {"paper": 96, "highres": 96, "demo": 2, "test": 4}
-_STEPS = {"paper": 250_000, "highres": 250_000, "demo": 700, "test": 8}
+_STEPS = {"paper": 250_000, "highres": 250_000, "demo": 900, "test": 8}
 _RATE = {"paper": 5e-5, "highres": 5e-5, "demo": 5e-4, "test": 1e-3}
 
 

@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from configs import common
 
 _BATCH = {"paper": 96, "highres": 96, "demo": 16, "test": 8}
-_STEPS = {"paper": 750_000, "highres": 750_000, "demo": 1800, "test": 8}
+_STEPS = {"paper": 750_000, "highres": 750_000, "demo": 4600, "test": 8}
 _RATE = {"paper": 5e-5, "highres": 5e-5, "demo": 5e-4, "test": 1e-3}
 
 

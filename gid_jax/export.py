@@ -65,6 +65,7 @@ def make_bundle(stages: dict[str, Stage]) -> Bundle:
         height=denoiser.config.height,
         num_frequencies=denoiser.config.num_frequencies,
         schedule=denoiser.config.schedule.to_dict(),
+        prediction=denoiser.config.prediction,
         provenance={
             part: {"task": stage.config.task, "steps": int(stage.step), "parameters": _count(params[part])}
             for part, stage in stages.items()

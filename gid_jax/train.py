@@ -4,7 +4,11 @@
 
 The stages are configs/vae.py, denoiser.py, coordinated.py and renderer.py, each with the presets paper, highres, demo
 and test. `--config.x.y=v` overrides any setting. The same command started again continues from the newest checkpoint.
+Exit code 143: SIGTERM came, all is saved, and there are steps left.
 """
+
+import signal
+import sys
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -30,7 +34,8 @@ def main(arguments: list[str]) -> None:
     if not isinstance(FLAGS.config, ConfigDict):
         raise UserError("--config is missing or no such file: name one, such as configs/vae.py:demo")
     run.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-    run.run(FLAGS.config, FLAGS.workdir)
+    if not run.run(FLAGS.config, FLAGS.workdir):
+        sys.exit(128 + signal.SIGTERM)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """From noise to latents: DDIM (Song et al. 2021) and DPM-Solver++ 2M (Lu et al. 2022)."""
 
-from typing import Literal
+from collections.abc import Callable
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -36,20 +37,22 @@ def sample(
     eta: float = 0.0,
     key: Key[Array, ""] | None = None,
     clip: float | None = None,
+    scan: Callable[..., tuple[Any, Any]] = jax.lax.scan,
 ) -> Float[Array, "*z"]:
     """Latents z_0 from `noise` (standard normal, the latents' shape). One `lax.scan`, so it compiles once.
 
     `denoise(z, t)` predicts eps at the step t, an int32 scalar. `eta` > 0 adds DDIM's noise and needs a `key`. `clip`
-    bounds |z_0| at every step. Raises ValueError for an unknown method or a missing key.
+    bounds |z_0| at every step. `scan` runs the steps: whoever wants to see them one by one passes a loop in its place.
+    Raises ValueError for an unknown method or a missing key.
     """
     if method == "ddim":
-        return _ddim(denoise, noise, schedule, num_steps, eta, key, clip)
+        return _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan)
     if method == "dpmpp_2m":
-        return _dpm_solver(denoise, noise, schedule, num_steps, clip)
+        return _dpm_solver(denoise, noise, schedule, num_steps, clip, scan)
     raise ValueError(f"method is 'ddim' or 'dpmpp_2m', not {method!r}")
 
 
-def _ddim(denoise, noise, schedule, num_steps, eta, key, clip):
+def _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan):
     if eta > 0 and key is None:
         raise ValueError("DDIM with eta > 0 needs a key")
     steps = timesteps(schedule, num_steps)
@@ -74,10 +77,10 @@ def _ddim(denoise, noise, schedule, num_steps, eta, key, clip):
 
     table = jnp.asarray(table, jnp.float32)
     indices = jnp.arange(num_steps, dtype=jnp.int32)
-    return jax.lax.scan(step, noise, (jnp.asarray(steps), tuple(table.T), indices))[0]
+    return scan(step, noise, (jnp.asarray(steps), tuple(table.T), indices))[0]
 
 
-def _dpm_solver(denoise, noise, schedule, num_steps, clip):
+def _dpm_solver(denoise, noise, schedule, num_steps, clip, scan):
     steps = timesteps(schedule, num_steps, "dpmpp_2m")
     alpha = np.append(np.sqrt(schedule.alphas_cumprod[steps]), 1.0)
     sigma = np.append(np.sqrt(1 - schedule.alphas_cumprod[steps]), 0.0)
@@ -97,7 +100,7 @@ def _dpm_solver(denoise, noise, schedule, num_steps, clip):
         return (z, clean), None
 
     table = jnp.asarray(table, jnp.float32)
-    return jax.lax.scan(step, (noise, jnp.zeros_like(noise)), (jnp.asarray(steps), tuple(table.T)))[0][0]
+    return scan(step, (noise, jnp.zeros_like(noise)), (jnp.asarray(steps), tuple(table.T)))[0][0]
 
 
 def _bounded(clean, clip):

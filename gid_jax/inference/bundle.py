@@ -22,6 +22,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from gid_jax.diffusion.prediction import Prediction
 from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
 from gid_jax.models.network import Network, Params
@@ -39,8 +40,9 @@ class Bundle:
 
     `models` and `params` have the keys `vae`, `denoiser`, `renderer`: the constructor's arguments and the parameters.
     `scales` are s_k in pixels at `width` x `height`, the size of training; `latent_mean` and `latent_std` whiten
-    latents per channel [4] or per frequency and channel [k, 4]. `schedule` holds the arguments of `scaled_linear`.
-    `provenance` says where each part came from, for people.
+    latents per channel [4] or per frequency and channel [k, 4]. `schedule` holds the arguments of `scaled_linear`,
+    `prediction` is what the denoiser predicts ("noise" or "velocity"). `provenance` says where each part came from, for
+    people.
     """
 
     models: Mapping[str, dict[str, Any]]
@@ -52,6 +54,7 @@ class Bundle:
     height: int
     num_frequencies: int
     schedule: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    prediction: Prediction = "noise"
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
 

@@ -1,7 +1,7 @@
 """From a photo to its spectral volume, and from both to frames (PAPER.md, sampling; DESIGN's conventions for units)."""
 
 import functools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
 import jax
@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, UInt8
 
 from gid_jax.diffusion.guidance import classifier_free
+from gid_jax.diffusion.prediction import to_noise
 from gid_jax.diffusion.samplers import sample
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.inference.bundle import Bundle, Networks
@@ -25,8 +26,6 @@ LATENT_STRIDE = 4
 PIXELS_AT_ONCE = 2**19  # frames are rendered together up to so many pixels
 
 Method = Literal["ddim", "dpmpp_2m"]
-
-_bars: list[Any] = []  # the progress bar of the call that is running, if it shows one
 
 
 def model_size(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
@@ -50,20 +49,7 @@ def predict_spectrum(
     """A spectral volume of the picture `image` ([0, 1], any size), in pixels of the resolution `model_size`."""
     image = np.asarray(image, np.float32)
     image = resize(image, *model_size(bundle, *image.shape[:2]))
-    with progress(name="predicting motion", total=num_steps, unit="step") as bar:
-        _bars.append(bar)
-        try:
-            spectra = _predict(bundle, jnp.asarray(image)[None], [seed], (num_steps, guidance, method, True))
-            jax.effects_barrier()
-        finally:
-            _bars.remove(bar)
-    return np.asarray(spectra)[0]
-
-
-def _report() -> None:
-    """Called by the compiled sampler once a step."""
-    for bar in _bars:
-        bar.update()
+    return _predict(bundle, jnp.asarray(image)[None], [seed], num_steps, guidance, method, show=True)[0]
 
 
 def predict_spectra(
@@ -83,51 +69,71 @@ def predict_spectra(
     images = jnp.asarray(images, jnp.float32)
     if len(seeds) != len(images):
         raise ValueError(f"{len(images)} pictures need as many seeds, not {len(seeds)}")
-    return np.asarray(_predict(bundle, images, seeds, (num_steps, guidance, method, False)))
+    return _predict(bundle, images, seeds, num_steps, guidance, method, show=False)
 
 
-def _predict(bundle: Bundle, images: Array, seeds: Sequence[int], options: tuple) -> Array:
-    latent = (
-        bundle.num_frequencies,
-        *(side // LATENT_STRIDE for side in images.shape[1:3]),
-        bundle.latent_mean.shape[-1],
-    )
-    noise = jnp.stack([jax.random.normal(stream_key(seed, "latents", 0), latent) for seed in seeds])
-    statistics = {"scales": bundle.scales, "mean": bundle.latent_mean, "std": bundle.latent_std}
-    params = {"vae": bundle.params["vae"], "denoiser": bundle.params["denoiser"]}
-    schedule = tuple(sorted(bundle.schedule.items()))
-    return _sample(bundle.networks, schedule, options, params, statistics, images, noise)
-
-
-@functools.partial(jax.jit, static_argnums=(0, 1, 2))
-def _sample(
-    networks: Networks, schedule: tuple, options: tuple, params: dict, statistics: dict, images: Array, noise: Array
-) -> Array:
-    num_steps, guidance, method, reporting = options
-    batch, num_slices, *latent = noise.shape
-    denoiser = networks.denoiser.bind(params["denoiser"])
-    features = jnp.repeat(denoiser.encode_image(images), num_slices, axis=0)
-    frequency = jnp.tile(jnp.arange(num_slices, dtype=jnp.int32), batch)
+def _predict(
+    bundle: Bundle,
+    images: Array,
+    seeds: Sequence[int],
+    num_steps: int,
+    guidance: float,
+    method: Method,
+    *,
+    show: bool,
+) -> np.ndarray:
+    volumes, slices = len(images), bundle.num_frequencies
+    schedule = scaled_linear(**bundle.schedule)
+    latent = (*(side // LATENT_STRIDE for side in images.shape[1:3]), bundle.latent_mean.shape[-1])
+    noise = jnp.concatenate([jax.random.normal(stream_key(seed, "latents", 0), (slices, *latent)) for seed in seeds])
+    features = jnp.repeat(_encode_image(bundle.networks, bundle.params["denoiser"], images), slices, axis=0)
+    frequency = jnp.tile(jnp.arange(slices, dtype=jnp.int32), volumes)
 
     def denoise(z: Array, t: Array, features: Array) -> Array:
-        return denoiser(z, features, jnp.full(len(z), t, jnp.int32), frequency, num_slices)
+        predicted = _denoise(bundle.networks, slices, bundle.params["denoiser"], z, features, t, frequency)
+        return to_noise(bundle.prediction, schedule, predicted, z, t)
 
-    def conditional(z: Array, t: Array) -> Array:
-        if reporting:
-            jax.debug.callback(_report)
-        return denoise(z, t, features)
-
-    guided = classifier_free(conditional, functools.partial(denoise, features=jnp.zeros_like(features)), guidance)
-    z = sample(guided, noise.reshape(-1, *latent), scaled_linear(**dict(schedule)), num_steps=num_steps, method=method)
-    mean, std = (_per_slice(statistics[name], num_slices, batch) for name in ("mean", "std"))
-    slices = networks.vae.bind(params["vae"]).decode(z * std + mean)
-    return denormalize(slices.reshape(batch, num_slices, *slices.shape[1:]), statistics["scales"])
+    conditional = functools.partial(denoise, features=features)
+    null = functools.partial(denoise, features=jnp.zeros_like(features))
+    guided = classifier_free(conditional, null, guidance)
+    z = sample(guided, noise, schedule, num_steps=num_steps, method=method, scan=functools.partial(_scan, show))
+    mean, std = (_per_slice(x, slices, volumes) for x in (bundle.latent_mean, bundle.latent_std))
+    values = _decode(bundle.networks, bundle.params["vae"], z * std + mean)
+    return np.asarray(denormalize(values.reshape(volumes, slices, *values.shape[1:]), bundle.scales))
 
 
-def _per_slice(statistic: Array, num_slices: int, batch: int) -> Array:
+@functools.partial(jax.jit, static_argnums=0)
+def _encode_image(networks: Networks, params: dict, images: Array) -> Array:
+    return networks.denoiser.bind(params).encode_image(images)
+
+
+@functools.partial(jax.jit, static_argnums=(0, 1))
+def _denoise(
+    networks: Networks, num_slices: int, params: dict, z: Array, features: Array, t: Array, frequency: Array
+) -> Array:
+    return networks.denoiser.bind(params)(z, features, jnp.full(len(z), t, jnp.int32), frequency, num_slices)
+
+
+@functools.partial(jax.jit, static_argnums=0)
+def _decode(networks: Networks, params: dict, latents: Array) -> Array:
+    return networks.vae.bind(params).decode(latents)
+
+
+def _scan(show: bool, step: Callable, carry: Any, inputs: Any) -> tuple[Any, None]:
+    """`lax.scan` as a loop: only the network is compiled, once for any number of steps, and a bar can show them."""
+    leaves, structure = jax.tree.flatten(inputs)
+    rows = zip(*(np.asarray(leaf) for leaf in leaves), strict=True)
+    for row in progress(rows, name="predicting motion", total=len(leaves[0]), unit="step") if show else rows:
+        carry, _ = step(carry, jax.tree.unflatten(structure, map(jnp.asarray, row)))
+        if show:
+            jax.block_until_ready(carry)
+    return carry, None
+
+
+def _per_slice(statistic: np.ndarray, num_slices: int, batch: int) -> Array:
     """Whitening statistics [c] or [k, c] as [b * k, 1, 1, c]."""
-    per_frequency = jnp.broadcast_to(statistic.reshape(-1, statistic.shape[-1]), (num_slices, statistic.shape[-1]))
-    return jnp.tile(per_frequency, (batch, 1))[:, None, None, :]
+    per_frequency = np.broadcast_to(statistic.reshape(-1, statistic.shape[-1]), (num_slices, statistic.shape[-1]))
+    return jnp.asarray(np.tile(per_frequency, (batch, 1))[:, None, None, :])
 
 
 def from_rest(spectrum: Float[ArrayLike, "k h w 4"]) -> Float[Array, "k h w 4"]:

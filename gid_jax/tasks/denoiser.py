@@ -1,4 +1,4 @@
-"""Stages 2 and 3: noise prediction in the whitened latents of spectra, on single slices and on whole volumes."""
+"""Stages 2 and 3: denoising of the whitened latents of spectra, on single slices and on whole volumes."""
 
 import itertools
 from collections.abc import Iterator
@@ -9,6 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gid_jax.diffusion import prediction
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
@@ -24,7 +25,9 @@ FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that
 
 
 class DenoiserTask(Task):
-    """Mean squared error of the predicted noise (eq. 3) at uniform t, one frequency slice at a time.
+    """Mean squared error of the prediction (eq. 3: of the noise) at uniform t, one frequency slice at a time.
+
+    `config.prediction` is "noise" or "velocity" (`gid_jax.diffusion.prediction`).
 
     The picture's features are replaced by zeros, the null condition, with probability `config.condition_dropout`.
     """
@@ -33,6 +36,9 @@ class DenoiserTask(Task):
 
     def __init__(self, config: ConfigDict, scales: np.ndarray):
         super().__init__(config, scales)
+        if config.prediction not in prediction.KINDS:
+            kinds = ", ".join(prediction.KINDS)
+            raise UserError(f"config.prediction={config.prediction!r} does not exist; there are {kinds}")
         model, vae_model = config.model.to_dict(), config.vae_model.to_dict()
         self.vae = Network(lambda rngs: VAE(**vae_model, dtype=self.dtype, rngs=rngs))
         self.denoiser = Network(lambda rngs: Denoiser(**model, dtype=self.dtype, remat=config.remat, rngs=rngs))
@@ -100,7 +106,7 @@ class DenoiserTask(Task):
     def _error(
         self, params: Tree, frozen: Tree, batch: Batch, time: jax.Array, kept: jax.Array, key: jax.Array
     ) -> jax.Array:
-        """Mean squared error of the noise; `time` [b] and `kept` [b], whether the picture is shown, are per volume."""
+        """Mean squared error of the prediction; `time` [b] and `kept` [b] (is the picture shown?) are per volume."""
         image, spectrum, frequency, num_slices = self._slices(batch)
         denoiser = self.denoiser.bind(full_params(params, frozen))
         latents = self._encode(frozen, spectrum, frequency)
@@ -111,7 +117,8 @@ class DenoiserTask(Task):
         noisy = self.schedule.add_noise(latents, noise, time)
         noisy, features = sharding.constrain((noisy, features), self._placement)
         predicted = denoiser(noisy, features, time, frequency, num_slices=num_slices)
-        return jnp.mean(jnp.square(predicted - noise))
+        wanted = prediction.target(self.config.prediction, self.schedule, latents, noise, time)
+        return jnp.mean(jnp.square(predicted - wanted))
 
     def _encode(self, frozen: Tree, spectrum: jax.Array, frequency: jax.Array) -> jax.Array:
         """Latents [n, h/4, w/4, c] of slices [n, h, w, 4] in px: the posterior's mean, not whitened."""
@@ -143,7 +150,8 @@ class CoordinatedTask(DenoiserTask):
     def inherit(self) -> Tree:
         """The base, its VAE, scales and whitening, as stage 2 left them."""
         stage = load_earlier(self.config, "base", "denoiser")
-        check_alike(self.config, "vae_model", stage, "vae_model", self.config.base)
+        for name in ("vae_model", "prediction"):
+            check_alike(self.config, name, stage, name, self.config.base)
         check_alike(self.config, "model", stage, "model", self.config.base, ignore=FREQUENCY_ATTENTION)
         if self.config.vae:
             vae = load_earlier(self.config, "vae", "vae").params

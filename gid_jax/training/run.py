@@ -13,7 +13,7 @@ from gid_jax.training.checkpoint import load_config, newest_step
 from gid_jax.training.loop import train
 from gid_jax.training.records import write_config
 
-ARCHITECTURE = ("task", "width", "height", "num_frequencies", "model", "vae_model")
+ARCHITECTURE = ("task", "width", "height", "num_frequencies", "model", "vae_model", "prediction")
 
 
 def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
@@ -27,13 +27,16 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         jax.distributed.initialize()
 
 
-def run(config: ConfigDict, workdir: str) -> None:
-    """Trains, continues, or says that the run is finished already. Raises UserError for what a user can mend."""
+def run(config: ConfigDict, workdir: str) -> bool:
+    """Trains, continues, or says that the run is finished already; whether it is finished now.
+
+    Raises UserError for what a user can mend.
+    """
     check_workdir(config, workdir)
     step = newest_step(workdir)
     if step is not None and step >= config.num_steps:
         _say(f"{workdir}: finished, {step} steps of {config.num_steps} are done; raise --config.num_steps to go on")
-        return
+        return True
     if not config.data_dir:
         raise UserError("config.data_dir is empty: name the folder of the data set with --config.data_dir=DIR")
 
@@ -68,8 +71,10 @@ def run(config: ConfigDict, workdir: str) -> None:
         raise UserError(f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder") from error
     state = train(task, config, workdir, open_batches, mesh)
     done = int(state.step)
-    ending = "finished" if done >= config.num_steps else "stopped on request; the same command goes on"
+    finished = done >= config.num_steps
+    ending = "finished" if finished else "stopped on request; the same command goes on"
     _say(f"{workdir}: {ending}, {done} steps of {config.num_steps}")
+    return finished
 
 
 def check_workdir(config: ConfigDict, workdir: str) -> None:

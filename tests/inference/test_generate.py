@@ -1,5 +1,7 @@
 """Sampling and rendering against the same steps written out."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gid_jax.diffusion.prediction import target
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.inference import generate
 from gid_jax.motion.spectrum import at_times, mean_magnitude, resize_motion, resize_spectrum
@@ -42,6 +45,23 @@ def test_sampling_is_ddim_written_out(bundle, spectra):
     expected = bundle.scales.reshape(3, 1, 1, 1) * values * np.abs(values)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(result[1], expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_a_network_that_predicts_velocity_samples_the_same_as_one_that_predicts_noise(bundle, monkeypatch):
+    """Predictions of one made denoiser in both forms."""
+    images = np.random.default_rng(1).uniform(size=(1, 16, 32, 3)).astype(np.float32)
+    schedule = scaled_linear(**bundle.schedule)
+    results = []
+    for kind in ("noise", "velocity"):
+
+        def denoise(networks, slices, params, z, features, t, frequency, kind=kind):
+            noise = jnp.tanh(z)
+            clean = schedule.to_clean(z, noise, jnp.asarray(t))
+            return target(kind, schedule, clean, noise, jnp.asarray(t))
+
+        monkeypatch.setattr(generate, "_denoise", denoise)
+        results.append(generate.predict_spectra(dataclasses.replace(bundle, prediction=kind), images, [0], num_steps=4))
+    np.testing.assert_allclose(results[0], results[1], atol=1e-4 * np.abs(results[0]).max())
 
 
 def test_one_photo_equals_its_place_in_a_batch(bundle, spectra):
@@ -108,16 +128,11 @@ def test_progress_counts_every_step(bundle, spectra, monkeypatch):
     images, _ = spectra
     ticks = []
 
-    class Bar:
-        def __enter__(self):
-            return self
-
-        def __exit__(self, *error):
-            pass
-
-        def update(self):
+    def counting(rows, **_):
+        for row in rows:
             ticks.append(1)
+            yield row
 
-    monkeypatch.setattr(generate, "progress", lambda **_: Bar())
+    monkeypatch.setattr(generate, "progress", counting)
     generate.predict_spectrum(bundle, images[0], **STEPS)
     assert len(ticks) == 3

@@ -155,6 +155,11 @@ def test_kl_divergence_is_that_of_gaussians():
     np.testing.assert_allclose(kl_divergence(mean, log_variance), density.mean(0).sum(), rtol=0.01)
 
 
+def test_an_unknown_prediction_is_refused():
+    with pytest.raises(UserError, match=r"config\.prediction='score' does not exist; there are noise, velocity"):
+        tiny.task_of(tiny.load_config("denoiser", prediction="score"))
+
+
 def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatch):
     config = tiny.load_config("coordinated", condition_dropout=0.5, batch_size=6)
     task = tiny.task_of(config)
@@ -178,7 +183,8 @@ def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatc
     assert (time == time[:, :1]).all() and len(np.unique(time[:, 0])) > 1
     np.testing.assert_array_equal(np.asarray(seen["frequency"]).reshape(6, 4), np.tile(np.arange(4), (6, 1)))
     assert seen["num_slices"] == 4
-    np.testing.assert_allclose(loss, 1.0, atol=0.05)  # predicting zero misses all of the noise
+    # Latents are zero, so the velocity is sqrt(abar) noise, all of which predicting zero misses.
+    np.testing.assert_allclose(loss, task.schedule.alphas_cumprod[time].mean(), rtol=0.05)
 
 
 def save_stage(workdir, name, params, frozen, **settings):
@@ -241,6 +247,7 @@ def test_stage_three_inherits_the_base_and_everything_with_it(stages):
             r"config\.model\.unet\.blocks_per_level is 2",
         ),
         ("coordinated", {"base": "vae"}, "holds stage 'vae', needed is 'denoiser'"),
+        ("coordinated", {"base": "base", "prediction": "noise"}, r"config\.prediction is noise"),
     ],
 )
 def test_a_stage_that_does_not_fit_is_a_clear_error(stages, name, settings, message):

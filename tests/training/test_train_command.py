@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 import tiny
 
+from gid_jax.training.checkpoint import newest_step
+
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--config.model.decoder_channels=(8,)", "--config.augment=False", "--config.eval_batches=1")
 
@@ -89,3 +91,13 @@ def test_bad_input_is_one_line_and_exit_code_2(place, config, settings, message)
     lines = [line for line in err.splitlines() if line.strip()]
     assert code == 2 and len(lines) == 1 and message in lines[0], err
     assert not (place / "bad").exists()
+
+
+def test_sigterm_saves_and_exits_with_its_own_code(place):
+    settings = (*SMALL, "--config.num_steps=100000", "--config.log_every=1", "--config.checkpoint_every=100000")
+    process = start(place, "stopped", *settings)
+    wait_for_steps(place / "stopped" / "metrics.jsonl", 3, process)
+    process.send_signal(signal.SIGTERM)
+    code, out, err = finish(process)
+    assert code == 143 and "stopped on request; the same command goes on" in out, err
+    assert newest_step(str(place / "stopped")) >= 3
