@@ -1,5 +1,7 @@
 """A checkpoint comes back whole or not at all; unfinished ones do not count."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -66,3 +68,13 @@ def test_a_missing_or_wrong_stage_is_a_clear_error(saved, tmp_path):
         load_stage(str(tmp_path), ("denoiser",))
     with pytest.raises(UserError, match="holds stage 'vae', needed is 'denoiser' or 'coordinated'"):
         load_stage(saved[0], ("denoiser", "coordinated"))
+
+
+def test_a_workdir_may_be_relative(saved, monkeypatch):
+    workdir, program, state = saved
+    monkeypatch.chdir(Path(workdir).parent)
+    name = Path(workdir).name
+    restored = Checkpoints(name, keep=2).restore(program.shapes, program.shardings, newest_step(name))
+    stage = load_stage(name, ("vae",))
+    for found in (restored.ema["kernel"], stage.params["kernel"]):
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(state.ema["kernel"]))
