@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
 from gid_jax.export import make_bundle
-from gid_jax.inference.bundle import FILE_NAME, flatten, load_bundle, save_bundle
+from gid_jax.inference.bundle import FILE_NAME, MODELS, flatten, load_bundle, save_bundle
 from gid_jax.tasks.denoiser import FREQUENCY_ATTENTION, partition
 
 
@@ -30,6 +30,18 @@ def test_what_is_saved_is_loaded(tmp_path, bundle):
         "vae.safetensors",
     ]
     assert "unet/conv_in/kernel" in flatten(loaded.params["denoiser"])
+
+
+def test_half_precision_halves_the_files_and_is_loaded_as_float32(tmp_path, bundle):
+    save_bundle(bundle, tmp_path / "whole")
+    save_bundle(bundle, tmp_path / "half", "float16")
+    loaded = load_bundle(tmp_path / "half")
+    for part in MODELS:
+        sizes = [(tmp_path / name / f"{part}.safetensors").stat().st_size for name in ("half", "whole")]
+        assert sizes[0] < 0.8 * sizes[1]
+    for leaf, exact in zip(jax.tree.leaves(loaded.params), jax.tree.leaves(bundle.params), strict=True):
+        assert leaf.dtype == np.float32
+        np.testing.assert_allclose(leaf, exact, rtol=1e-3, atol=1e-7)
 
 
 def test_a_bundle_is_replaced_and_nothing_else(tmp_path, bundle):
