@@ -27,7 +27,9 @@ FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that
 class DenoiserTask(Task):
     """Mean squared error of the prediction (eq. 3: of the noise) at uniform t, one frequency slice at a time.
 
-    `config.prediction` is "noise" or "velocity" (`gid_jax.diffusion.prediction`).
+    `config.prediction` is "noise" or "velocity" (`gid_jax.diffusion.prediction`). With `config.model.amplitude_head`
+    the picture's features are also taught, directly, how strongly each place moves: phases being random, the noise
+    prediction says so in a second moment only, which takes far more examples to learn.
 
     The picture's features are replaced by zeros, the null condition, with probability `config.condition_dropout`.
     """
@@ -80,7 +82,7 @@ class DenoiserTask(Task):
         return {**frozen, "latent_mean": first.astype(np.float32), "latent_std": std.astype(np.float32)}
 
     def _moments(self, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        _, spectrum, frequency, _ = self._slices(batch)
+        spectrum, frequency, _ = self._slices(batch)
         latents = self._encode(frozen, spectrum, frequency)
         moments = jnp.mean(latents, axis=(0, 1, 2)), jnp.mean(jnp.square(latents), axis=(0, 1, 2))
         return sharding.constrain(moments, sharding.REPLICATED)
@@ -90,29 +92,53 @@ class DenoiserTask(Task):
         volumes = (len(batch["image"]),)
         time = jax.random.randint(time_key, volumes, 0, self.schedule.num_steps)
         kept = jax.random.bernoulli(drop_key, 1 - self.config.condition_dropout, volumes)
-        loss = self._error(params, frozen, batch, time, kept, key)
-        return loss, {"loss": loss}
+        denoiser = self.denoiser.bind(full_params(params, frozen))
+        features = denoiser.encode_image(batch["image"])
+        loss = self._error(denoiser, features, frozen, batch, time, kept, key)
+        if not self.teaches_amplitude:
+            return loss, {"loss": loss}
+        amplitude = self._amplitude_error(denoiser, features, frozen, batch)
+        return loss + amplitude, {"loss": loss, "amplitude": amplitude}
 
     def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
         """The error at evenly spread t with the picture, and as `loss_null` without it: what the picture is worth."""
         volumes = len(batch["image"])
         time = (jnp.arange(volumes) * self.schedule.num_steps + self.schedule.num_steps // 2) // volumes
         with_picture = jnp.ones(volumes, bool)
-        return {
-            "loss": self._error(params, frozen, batch, time, with_picture, key),
-            "loss_null": self._error(params, frozen, batch, time, ~with_picture, key),
-        }
+        denoiser = self.denoiser.bind(full_params(params, frozen))
+        features = denoiser.encode_image(batch["image"])
+        error = functools.partial(self._error, denoiser, features, frozen, batch, time, key=key)
+        return {"loss": error(with_picture), "loss_null": error(~with_picture)}
+
+    @property
+    def teaches_amplitude(self) -> bool:
+        return self.config.model.amplitude_head
+
+    def _amplitude_error(self, denoiser: Denoiser, features: jax.Array, frozen: Tree, batch: Batch) -> jax.Array:
+        """Mean squared error of `Denoiser.predict_amplitude` for the root mean square of the normalised slices."""
+        spectrum, frequency, _ = self._slices(batch)
+        (slices, height, width, _), (rows, columns) = spectrum.shape, features.shape[1:3]
+        squares = jnp.square(normalize(spectrum, frozen["scales"][frequency]))
+        blocks = squares.reshape(slices, rows, height // rows, columns, width // columns, -1)
+        wanted = jnp.sqrt(jnp.mean(blocks, axis=(2, 4, 5)))
+        return jnp.mean(jnp.square(denoiser.predict_amplitude(features, frequency) - wanted))
 
     def _error(
-        self, params: Tree, frozen: Tree, batch: Batch, time: jax.Array, kept: jax.Array, key: jax.Array
+        self,
+        denoiser: Denoiser,
+        features: jax.Array,
+        frozen: Tree,
+        batch: Batch,
+        time: jax.Array,
+        kept: jax.Array,
+        key: jax.Array,
     ) -> jax.Array:
         """Mean squared error of the prediction; `time` [b] and `kept` [b] (is the picture shown?) are per volume."""
-        image, spectrum, frequency, num_slices = self._slices(batch)
-        denoiser = self.denoiser.bind(full_params(params, frozen))
+        spectrum, frequency, num_slices = self._slices(batch)
         latents = self._encode(frozen, spectrum, frequency)
         latents = (latents - _per_channel(frozen["latent_mean"])) / _per_channel(frozen["latent_std"])
         noise = jax.random.normal(key, latents.shape)
-        features = denoiser.encode_image(image) * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
+        features = features * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
         features, time = (jnp.repeat(x, num_slices, axis=0) for x in (features, time))
         noisy = self.schedule.add_noise(latents, noise, time)
         noisy, features = sharding.constrain((noisy, features), self._placement)
@@ -128,9 +154,9 @@ class DenoiserTask(Task):
 
     _placement = sharding.BATCH
 
-    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, int]:
-        """Pictures [b, h, w, 3], slices [n, h, w, 4], their frequencies [n], slices per picture."""
-        return batch["image"], batch["spectrum"], batch["frequency"], 1
+    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
+        """Slices [n, h, w, 4], their frequencies [n], slices per picture."""
+        return batch["spectrum"], batch["frequency"], 1
 
 
 class CoordinatedTask(DenoiserTask):
@@ -141,6 +167,7 @@ class CoordinatedTask(DenoiserTask):
 
     kind: ClassVar[Literal["volumes"]] = "volumes"
     _placement = sharding.SLICES
+    teaches_amplitude = False  # the encoder is frozen
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
         params, frozen = super().init(key)
@@ -163,10 +190,10 @@ class CoordinatedTask(DenoiserTask):
     def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:
         return frozen
 
-    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, int]:
+    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
         volumes, count = batch["spectrum"].shape[:2]
         spectrum = batch["spectrum"].reshape(-1, *batch["spectrum"].shape[2:])
-        return batch["image"], spectrum, jnp.tile(jnp.arange(count), volumes), count
+        return spectrum, jnp.tile(jnp.arange(count), volumes), count
 
 
 def full_params(params: Tree, frozen: Tree) -> Tree:

@@ -187,6 +187,39 @@ def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatc
     np.testing.assert_allclose(loss, task.schedule.alphas_cumprod[time].mean(), rtol=0.05)
 
 
+def test_amplitude_is_taught_to_the_pictures_features(monkeypatch):
+    """The second term of stage 2's loss against a loop; stage 3 has none."""
+    config = tiny.load_config("denoiser")
+    task = tiny.task_of(config)
+    params, frozen = task.init(jax.random.key(0))
+    batch = tiny.random_batch("slices", config)
+    answers = np.random.default_rng(0).random((config.batch_size, 10, 16)).astype(np.float32)
+    monkeypatch.setattr("gid_jax.models.denoiser.Denoiser.predict_amplitude", lambda self, features, k: answers)
+    monkeypatch.setattr(task, "_error", lambda *_: jnp.float32(2))
+    total, metrics = task.loss(params, frozen, batch, jax.random.key(1))
+    error = 0.0
+    for spectrum, k, answer in zip(batch["spectrum"], batch["frequency"], answers, strict=True):
+        values = np.sign(spectrum) * np.sqrt(np.abs(spectrum) / task.scales[k])
+        for y in range(10):
+            for x in range(16):
+                block = values[4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
+                error += (answer[y, x] - np.sqrt((block**2).mean())) ** 2
+    np.testing.assert_allclose(metrics["amplitude"], error / answers.size, rtol=1e-4)
+    np.testing.assert_allclose(total, metrics["loss"] + metrics["amplitude"], rtol=1e-6)
+    assert not tiny.task_of(tiny.load_config("coordinated")).teaches_amplitude
+    assert not tiny.load_config("denoiser", "paper").model.amplitude_head
+
+
+def test_each_frequency_has_its_own_amplitude():
+    denoiser = tiny.task_of(tiny.load_config("denoiser")).denoiser
+    params = denoiser.init(jax.random.key(0))
+    features = jax.random.normal(jax.random.key(1), (3, 10, 16, 16))
+    found = denoiser.bind(params).predict_amplitude(features, jnp.array([2, 0, 2]))
+    kernel, bias = (np.asarray(params["amplitude_head"][name]) for name in ("kernel", "bias"))
+    for i, k in enumerate((2, 0, 2)):
+        np.testing.assert_allclose(found[i], features[i] @ kernel[0, 0, :, k] + bias[k], atol=1e-5)
+
+
 def save_stage(workdir, name, params, frozen, **settings):
     """A checkpoint of a stage that was never trained."""
     config = tiny.load_config(name, **settings)
