@@ -1,5 +1,6 @@
 """Stages 2 and 3: denoising of the whitened latents of spectra, on single slices and on whole volumes."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -21,6 +22,7 @@ from gid_jax.tasks.stages import check_alike, load_earlier
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
 from gid_jax.training import sharding
 
+AMPLITUDE_WEIGHT = 10.0  # its error is some twenty times smaller than that of the noise
 FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
 
 
@@ -98,7 +100,7 @@ class DenoiserTask(Task):
         if not self.teaches_amplitude:
             return loss, {"loss": loss}
         amplitude = self._amplitude_error(denoiser, features, frozen, batch)
-        return loss + amplitude, {"loss": loss, "amplitude": amplitude}
+        return loss + AMPLITUDE_WEIGHT * amplitude, {"loss": loss, "amplitude": amplitude}
 
     def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
         """The error at evenly spread t with the picture, and as `loss_null` without it: what the picture is worth."""

@@ -11,7 +11,7 @@ import tiny
 
 from gid_jax.errors import UserError
 from gid_jax.tasks import losses
-from gid_jax.tasks.denoiser import full_params, partition
+from gid_jax.tasks.denoiser import AMPLITUDE_WEIGHT, full_params, partition
 from gid_jax.tasks.vae import kl_divergence
 from gid_jax.training import sharding
 from gid_jax.training.checkpoint import Checkpoints
@@ -205,7 +205,7 @@ def test_amplitude_is_taught_to_the_pictures_features(monkeypatch):
                 block = values[4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
                 error += (answer[y, x] - np.sqrt((block**2).mean())) ** 2
     np.testing.assert_allclose(metrics["amplitude"], error / answers.size, rtol=1e-4)
-    np.testing.assert_allclose(total, metrics["loss"] + metrics["amplitude"], rtol=1e-6)
+    np.testing.assert_allclose(total, metrics["loss"] + AMPLITUDE_WEIGHT * metrics["amplitude"], rtol=1e-6)
     assert not tiny.task_of(tiny.load_config("coordinated")).teaches_amplitude
     assert not tiny.load_config("denoiser", "paper").model.amplitude_head
 
