@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from gid_jax.diffusion import prediction
+from gid_jax.diffusion import preconditioning, prediction
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
@@ -22,16 +22,16 @@ from gid_jax.tasks.stages import check_alike, load_earlier
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
 from gid_jax.training import sharding
 
-AMPLITUDE_WEIGHT = 10.0  # its error is some twenty times smaller than that of the noise
 FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
 
 
 class DenoiserTask(Task):
     """Mean squared error of the prediction (eq. 3: of the noise) at uniform t, one frequency slice at a time.
 
-    `config.prediction` is "noise" or "velocity" (`gid_jax.diffusion.prediction`). With `config.model.amplitude_head`
-    the picture's features are also taught, directly, how strongly each place moves: phases being random, the noise
-    prediction says so in a second moment only, which takes far more examples to learn.
+    `config.prediction` is "noise" or "velocity" (`gid_jax.diffusion.prediction`). With `config.model.variance_head` the
+    features also learn, from the likelihood of the clean latents, how strongly each place moves, and the network is
+    preconditioned by it (`gid_jax.diffusion.preconditioning`). Phases being random, the mean squared error alone says
+    so in a second moment only, which takes far more examples to learn.
 
     The picture's features are replaced by zeros, the null condition, with probability `config.condition_dropout`.
     """
@@ -43,6 +43,8 @@ class DenoiserTask(Task):
         if config.prediction not in prediction.KINDS:
             kinds = ", ".join(prediction.KINDS)
             raise UserError(f"config.prediction={config.prediction!r} does not exist; there are {kinds}")
+        if config.model.variance_head and config.prediction != "velocity":
+            raise UserError('config.model.variance_head needs config.prediction="velocity"')
         model, vae_model = config.model.to_dict(), config.vae_model.to_dict()
         self.vae = Network(lambda rngs: VAE(**vae_model, dtype=self.dtype, rngs=rngs))
         self.denoiser = Network(lambda rngs: Denoiser(**model, dtype=self.dtype, remat=config.remat, rngs=rngs))
@@ -96,11 +98,10 @@ class DenoiserTask(Task):
         kept = jax.random.bernoulli(drop_key, 1 - self.config.condition_dropout, volumes)
         denoiser = self.denoiser.bind(full_params(params, frozen))
         features = denoiser.encode_image(batch["image"])
-        loss = self._error(denoiser, features, frozen, batch, time, kept, key)
-        if not self.teaches_amplitude:
+        loss, surprise = self._error(denoiser, features, frozen, batch, time, kept, key)
+        if not self.learns_variance:
             return loss, {"loss": loss}
-        amplitude = self._amplitude_error(denoiser, features, frozen, batch)
-        return loss + AMPLITUDE_WEIGHT * amplitude, {"loss": loss, "amplitude": amplitude}
+        return loss + surprise, {"loss": loss, "surprise": surprise}
 
     def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
         """The error at evenly spread t with the picture, and as `loss_null` without it: what the picture is worth."""
@@ -110,20 +111,11 @@ class DenoiserTask(Task):
         denoiser = self.denoiser.bind(full_params(params, frozen))
         features = denoiser.encode_image(batch["image"])
         error = functools.partial(self._error, denoiser, features, frozen, batch, time, key=key)
-        return {"loss": error(with_picture), "loss_null": error(~with_picture)}
+        return {"loss": error(with_picture)[0], "loss_null": error(~with_picture)[0]}
 
     @property
-    def teaches_amplitude(self) -> bool:
-        return self.config.model.amplitude_head
-
-    def _amplitude_error(self, denoiser: Denoiser, features: jax.Array, frozen: Tree, batch: Batch) -> jax.Array:
-        """Mean squared error of `Denoiser.predict_amplitude` for the root mean square of the normalised slices."""
-        spectrum, frequency, _ = self._slices(batch)
-        (slices, height, width, _), (rows, columns) = spectrum.shape, features.shape[1:3]
-        squares = jnp.square(normalize(spectrum, frozen["scales"][frequency]))
-        blocks = squares.reshape(slices, rows, height // rows, columns, width // columns, -1)
-        wanted = jnp.sqrt(jnp.mean(blocks, axis=(2, 4, 5)))
-        return jnp.mean(jnp.square(denoiser.predict_amplitude(features, frequency) - wanted))
+    def learns_variance(self) -> bool:
+        return self.config.model.variance_head
 
     def _error(
         self,
@@ -134,8 +126,12 @@ class DenoiserTask(Task):
         time: jax.Array,
         kept: jax.Array,
         key: jax.Array,
-    ) -> jax.Array:
-        """Mean squared error of the prediction; `time` [b] and `kept` [b] (is the picture shown?) are per volume."""
+    ) -> tuple[jax.Array, jax.Array]:
+        """Mean squared error of the prediction, and the negative log likelihood of the clean latents under the variance
+        that the features tell, per value and up to a constant.
+
+        `time` [b] and `kept` [b] (is the picture shown?) are per volume.
+        """
         spectrum, frequency, num_slices = self._slices(batch)
         latents = self._encode(frozen, spectrum, frequency)
         latents = (latents - _per_channel(frozen["latent_mean"])) / _per_channel(frozen["latent_std"])
@@ -144,9 +140,19 @@ class DenoiserTask(Task):
         features, time = (jnp.repeat(x, num_slices, axis=0) for x in (features, time))
         noisy = self.schedule.add_noise(latents, noise, time)
         noisy, features = sharding.constrain((noisy, features), self._placement)
-        predicted = denoiser(noisy, features, time, frequency, num_slices=num_slices)
+        log_variance = denoiser.log_variance(features, frequency)
+        surprise = 0.5 * jnp.mean(log_variance + jnp.square(latents) * jnp.exp(-log_variance))
+
+        def network(z: jax.Array) -> jax.Array:
+            return denoiser(z, features, time, frequency, num_slices=num_slices)
+
+        if self.config.model.variance_head:
+            variance = jnp.exp(jax.lax.stop_gradient(log_variance))
+            predicted = preconditioning.velocity(network, self.schedule, noisy, variance, time)
+        else:
+            predicted = network(noisy)
         wanted = prediction.target(self.config.prediction, self.schedule, latents, noise, time)
-        return jnp.mean(jnp.square(predicted - wanted))
+        return jnp.mean(jnp.square(predicted - wanted)), surprise
 
     def _encode(self, frozen: Tree, spectrum: jax.Array, frequency: jax.Array) -> jax.Array:
         """Latents [n, h/4, w/4, c] of slices [n, h, w, 4] in px: the posterior's mean, not whitened."""
@@ -169,7 +175,7 @@ class CoordinatedTask(DenoiserTask):
 
     kind: ClassVar[Literal["volumes"]] = "volumes"
     _placement = sharding.SLICES
-    teaches_amplitude = False  # the encoder is frozen
+    learns_variance = False  # the encoder is frozen
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
         params, frozen = super().init(key)

@@ -11,7 +11,7 @@ import tiny
 
 from gid_jax.errors import UserError
 from gid_jax.tasks import losses
-from gid_jax.tasks.denoiser import AMPLITUDE_WEIGHT, full_params, partition
+from gid_jax.tasks.denoiser import full_params, partition
 from gid_jax.tasks.vae import kl_divergence
 from gid_jax.training import sharding
 from gid_jax.training.checkpoint import Checkpoints
@@ -169,6 +169,9 @@ def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatc
         def encode_image(self, image):
             return jnp.ones((len(image), 10, 16, 16))
 
+        def log_variance(self, features, frequency):
+            return jnp.zeros((*features.shape[:-1], 1))
+
         def __call__(self, latents, features, time, frequency, num_slices):
             seen.update(features=features, time=time, frequency=frequency, num_slices=num_slices)
             return jnp.zeros_like(latents)
@@ -187,37 +190,45 @@ def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatc
     np.testing.assert_allclose(loss, task.schedule.alphas_cumprod[time].mean(), rtol=0.05)
 
 
-def test_amplitude_is_taught_to_the_pictures_features(monkeypatch):
-    """The second term of stage 2's loss against a loop; stage 3 has none."""
-    config = tiny.load_config("denoiser")
-    task = tiny.task_of(config)
+def test_the_variance_is_learned_by_its_likelihood_and_only_so(monkeypatch):
+    """The second term of stage 2's loss against torch; the error of the prediction does not move the head."""
+    torch = pytest.importorskip("torch", reason="the reference needs the extra `test`")
+    task = tiny.task_of(config := tiny.load_config("denoiser"))
     params, frozen = task.init(jax.random.key(0))
-    batch = tiny.random_batch("slices", config)
-    answers = np.random.default_rng(0).random((config.batch_size, 10, 16)).astype(np.float32)
-    monkeypatch.setattr("gid_jax.models.denoiser.Denoiser.predict_amplitude", lambda self, features, k: answers)
-    monkeypatch.setattr(task, "_error", lambda *_: jnp.float32(2))
-    total, metrics = task.loss(params, frozen, batch, jax.random.key(1))
-    error = 0.0
-    for spectrum, k, answer in zip(batch["spectrum"], batch["frequency"], answers, strict=True):
-        values = np.sign(spectrum) * np.sqrt(np.abs(spectrum) / task.scales[k])
-        for y in range(10):
-            for x in range(16):
-                block = values[4 * y : 4 * y + 4, 4 * x : 4 * x + 4]
-                error += (answer[y, x] - np.sqrt((block**2).mean())) ** 2
-    np.testing.assert_allclose(metrics["amplitude"], error / answers.size, rtol=1e-4)
-    np.testing.assert_allclose(total, metrics["loss"] + AMPLITUDE_WEIGHT * metrics["amplitude"], rtol=1e-6)
-    assert not tiny.task_of(tiny.load_config("coordinated")).teaches_amplitude
-    assert not tiny.load_config("denoiser", "paper").model.amplitude_head
+    latents = np.random.default_rng(0).normal(0, 2, (config.batch_size, 10, 16, 4)).astype(np.float32)
+    monkeypatch.setattr(task, "_encode", lambda frozen, spectrum, frequency: jnp.asarray(latents))
+    batch, key = tiny.random_batch("slices", config), jax.random.key(1)
+    params["variance_head"]["bias"] = jnp.asarray([0.3, -1.0, 2.0, 0.0])
+    params["variance_head"]["kernel"] = jnp.zeros_like(params["variance_head"]["kernel"])
+    (total, metrics), gradient = jax.jit(jax.value_and_grad(task.loss, has_aux=True))(params, frozen, batch, key)
+    variance = np.exp(np.array([0.3, -1.0, 2.0, 0.0])[batch["frequency"]]).reshape(-1, 1, 1, 1) * np.ones_like(latents)
+    expected = torch.nn.functional.gaussian_nll_loss(
+        torch.zeros(latents.shape), *map(torch.tensor, (latents, variance))
+    )
+    np.testing.assert_allclose(metrics["surprise"], float(expected), rtol=1e-5)
+    np.testing.assert_allclose(total, metrics["loss"] + metrics["surprise"], rtol=1e-6)
+    of_surprise = np.zeros(4)
+    for k, values, v in zip(batch["frequency"], latents, variance, strict=True):
+        of_surprise[k] += 0.5 * (1 - values**2 / v).mean() / len(latents)
+    np.testing.assert_allclose(gradient["variance_head"]["bias"], of_surprise, rtol=1e-4, atol=1e-6)
 
 
-def test_each_frequency_has_its_own_amplitude():
+def test_each_frequency_has_its_own_variance():
     denoiser = tiny.task_of(tiny.load_config("denoiser")).denoiser
     params = denoiser.init(jax.random.key(0))
     features = jax.random.normal(jax.random.key(1), (3, 10, 16, 16))
-    found = denoiser.bind(params).predict_amplitude(features, jnp.array([2, 0, 2]))
-    kernel, bias = (np.asarray(params["amplitude_head"][name]) for name in ("kernel", "bias"))
+    found = denoiser.bind(params).log_variance(features, jnp.array([2, 0, 2]))
+    kernel, bias = (np.asarray(params["variance_head"][name]) for name in ("kernel", "bias"))
     for i, k in enumerate((2, 0, 2)):
-        np.testing.assert_allclose(found[i], features[i] @ kernel[0, 0, :, k] + bias[k], atol=1e-5)
+        np.testing.assert_allclose(found[i, ..., 0], features[i] @ kernel[0, 0, :, k] + bias[k], atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["paper", "highres"])
+def test_large_presets_are_the_papers(preset):
+    config = tiny.load_config("denoiser", preset)
+    assert config.prediction == "noise" and not config.model.variance_head
+    with pytest.raises(UserError, match=r"variance_head needs config\.prediction=\"velocity\""):
+        tiny.task_of(tiny.load_config("denoiser", prediction="noise"))
 
 
 def save_stage(workdir, name, params, frozen, **settings):
@@ -280,7 +291,11 @@ def test_stage_three_inherits_the_base_and_everything_with_it(stages):
             r"config\.model\.unet\.blocks_per_level is 2",
         ),
         ("coordinated", {"base": "vae"}, "holds stage 'vae', needed is 'denoiser'"),
-        ("coordinated", {"base": "base", "prediction": "noise"}, r"config\.prediction is noise"),
+        (
+            "coordinated",
+            {"base": "base", "prediction": "noise", "model.variance_head": False},
+            r"config\.prediction is noise",
+        ),
     ],
 )
 def test_a_stage_that_does_not_fit_is_a_clear_error(stages, name, settings, message):
