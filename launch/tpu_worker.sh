@@ -10,7 +10,7 @@ job="$home/job"
 mkdir -p "$job"
 
 metadata() {
-  curl --silent --fail --retry 5 --header "Metadata-Flavor: Google" \
+  curl --silent --show-error --fail --retry 5 --header "Metadata-Flavor: Google" \
     "http://metadata.google.internal/computeMetadata/v1/instance/attributes/$1"
 }
 worker="$(metadata agent-worker-number)"
