@@ -149,9 +149,9 @@ if [ -z "$runtime_version" ]; then
 fi
 
 cd "$(dirname "$0")/.."
-changed="$(git status --porcelain | head -n 1)"
+changed="$(git status --porcelain)"
 if [ -z "$commit" ] && [ -n "$changed" ] && [ "$dry_run" = false ]; then
-  fail 2 "not everything is committed ($changed): commit it, or name what to ship, such as --commit=HEAD"
+  fail 2 "not everything is committed (${changed%%$'\n'*}): commit it, or name what to ship, such as --commit=HEAD"
 fi
 named="${commit:-HEAD}"
 commit="$(git rev-parse --verify --quiet "$named^{commit}")" || fail 2 "--commit=$named: no such commit"

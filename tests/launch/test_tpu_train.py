@@ -373,6 +373,8 @@ def test_delete(tpu):
 
 def test_uncommitted_changes_are_shipped_only_when_told_so(tpu):
     (tpu.repository / "configs/vae.py").write_text("changed")
+    for number in range(3000):  # a status longer than a pipe holds
+        (tpu.repository / f"{'x' * 50}{number}").touch()
     code, _, err = tpu(*flags())
     assert code == 2 and "configs/vae.py" in err and len(err.splitlines()) == 1 and not tpu.calls()
     assert tpu(*flags("--commit=HEAD"))[0] == 0
