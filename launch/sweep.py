@@ -101,13 +101,13 @@ class Scheduler:
         self.logs = log_folder(workdir)
         self.children: dict[int, tuple[Run, subprocess.Popen, TextIO, float]] = {}  # by place
         self.received: list[int] = []
-        done = sum(run.state == "finished" for run in runs)
-        self.bar = progress(name="sweep", total=len(runs), initial=done, unit="point")
 
     def go(self) -> int:
         """Returns when nothing runs any more: the first signal that came, or 0."""
         self.logs.mkdir(parents=True, exist_ok=True)
         sweep_summary.write(self.runs, self.workdir)
+        done = sum(run.state == "finished" for run in self.runs)
+        self.bar = progress(name="sweep", total=len(self.runs), initial=done, unit="point")
         kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
         previous = {kind: signal.signal(kind, lambda number, frame: self.received.append(number)) for kind in kinds}
         passed_on = 0

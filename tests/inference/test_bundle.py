@@ -21,7 +21,16 @@ def test_what_is_saved_is_loaded(tmp_path, bundle):
     jax.tree.map(np.testing.assert_array_equal, loaded.params, bundle.params)
     for name in ("scales", "latent_mean", "latent_std"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(bundle, name))
-    for name in ("width", "height", "num_frequencies", "schedule", "prediction", "provenance", "version"):
+    for name in (
+        "width",
+        "height",
+        "num_frequencies",
+        "schedule",
+        "prediction",
+        "normalization",
+        "provenance",
+        "version",
+    ):
         assert getattr(loaded, name) == getattr(bundle, name)
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
         "bundle.json",
@@ -80,6 +89,7 @@ def test_each_damage_is_named(tmp_path, bundle):
 
 def stage(task, part, bundle, params, **frozen):
     config = {"task": task, "model": bundle.models[part], "schedule": bundle.schedule, "prediction": "velocity"}
+    config["normalization"] = "size"
     config |= {"width": bundle.width, "height": bundle.height, "num_frequencies": bundle.num_frequencies}
     return types.SimpleNamespace(config=ConfigDict(config), params=params, frozen=frozen, step=5)
 
@@ -94,7 +104,7 @@ def test_export_joins_stages_that_belong_together(bundle):
         "renderer": stage("renderer", "renderer", bundle, bundle.params["renderer"]),
     }
     made = make_bundle(stages)
-    assert made.prediction == "velocity"
+    assert (made.prediction, made.normalization) == ("velocity", "size")
     jax.tree.map(np.testing.assert_array_equal, made.params, dict(bundle.params))
     np.testing.assert_array_equal(made.latent_std, bundle.latent_std)
     assert made.provenance["denoiser"]["task"] == "coordinated" and made.provenance["vae"]["steps"] == 5

@@ -63,6 +63,13 @@ def test_a_stage_hands_over_average_and_frozen_values(saved):
     assert isinstance(stage.params["kernel"], np.ndarray) and list(stage.frozen) == ["scales"]
 
 
+def test_a_run_without_a_later_setting_has_what_was_done_then(tmp_path):
+    (tmp_path / "config.json").write_text('{"task": "vae"}')
+    assert load_config(str(tmp_path)).normalization == "adaptive"
+    (tmp_path / "config.json").write_text('{"task": "vae", "normalization": "size"}')
+    assert load_config(str(tmp_path)).normalization == "size"
+
+
 def test_a_missing_or_wrong_stage_is_a_clear_error(saved, tmp_path):
     with pytest.raises(UserError, match="no checkpoint of a denoiser stage"):
         load_stage(str(tmp_path), ("denoiser",))
