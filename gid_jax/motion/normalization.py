@@ -17,7 +17,7 @@ KINDS: tuple[Normalization, ...] = ("adaptive", "size")
 def normalize(
     spectrum: Float[ArrayLike, "*b k h w 4"], scales: Float[ArrayLike, " k"], kind: Normalization = "adaptive"
 ) -> Float[Array, "*b k h w 4"]:
-    """sign(c) sqrt(|c| / s_k) of each real component c, or c / size. `scales` have the spectrum's unit and are positive."""
+    """sign(c) sqrt(|c| / s_k) of each real component c, or c / size. `scales`: positive, in the spectrum's unit."""
     spectrum = jnp.asarray(spectrum)
     if kind == "size":
         return spectrum / _size(spectrum)

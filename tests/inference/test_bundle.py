@@ -21,16 +21,8 @@ def test_what_is_saved_is_loaded(tmp_path, bundle):
     jax.tree.map(np.testing.assert_array_equal, loaded.params, bundle.params)
     for name in ("scales", "latent_mean", "latent_std"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(bundle, name))
-    for name in (
-        "width",
-        "height",
-        "num_frequencies",
-        "schedule",
-        "prediction",
-        "normalization",
-        "provenance",
-        "version",
-    ):
+    settings = ("width", "height", "num_frequencies", "schedule", "prediction", "normalization")
+    for name in (*settings, "provenance", "version"):
         assert getattr(loaded, name) == getattr(bundle, name)
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
         "bundle.json",

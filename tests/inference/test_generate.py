@@ -50,7 +50,7 @@ def test_sampling_is_ddim_written_out(bundle, spectra):
 def test_values_of_a_bundle_normalised_by_size_become_pixels(bundle):
     image = np.random.default_rng(0).uniform(size=(1, 16, 32, 3)).astype(np.float32)
     adaptive, by_size = (
-        predict_spectra(dataclasses.replace(bundle, normalization=kind), image, [4], num_steps=1)[0]
+        generate.predict_spectra(dataclasses.replace(bundle, normalization=kind), image, [4], num_steps=1)[0]
         for kind in ("adaptive", "size")
     )
     values = np.sign(adaptive) * np.sqrt(np.abs(adaptive) / bundle.scales.reshape(3, 1, 1, 1))
