@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from etils import epath
 
+from gid_jax.errors import UserError
 from launch.sweep_points import Run
 
 FILE_NAME, PLOT_NAME = "summary.csv", "sweep.png"
@@ -29,13 +30,16 @@ def write(runs: Sequence[Run], workdir: str) -> str:
 
 
 def recall_seconds(runs: Sequence[Run], workdir: str) -> None:
-    """Adds the seconds that earlier starts took, for points that have something to go on from."""
+    """Adds the seconds that earlier starts took. Raises UserError where `summary.csv` is not what `write` wrote."""
     path = epath.Path(workdir) / FILE_NAME
-    if path.exists():
-        rows = csv.DictReader(io.StringIO(path.read_text()))
-        seconds = {row["name"]: float(row["seconds"]) for row in rows}
-        for run in runs:
-            run.seconds += seconds.get(run.point.name, 0.0)
+    if not path.exists():
+        return
+    try:
+        seconds = {row["name"]: float(row["seconds"]) for row in csv.DictReader(io.StringIO(path.read_text()))}
+    except (KeyError, ValueError, TypeError) as error:
+        raise UserError(f"{path}: has no seconds for each point any more; remove it") from error
+    for run in runs:
+        run.seconds += seconds.get(run.point.name, 0.0)
 
 
 def read_records(workdir: str) -> dict[str, list[Record]]:

@@ -64,6 +64,8 @@ if config.seed == 4:  # deaf to everything but SIGKILL
     signal.signal(signal.SIGTERM, lambda number, frame: os.kill(os.getppid(), signal.SIGTERM))
     os.kill(os.getppid(), signal.SIGTERM)
     time.sleep(60)
+if config.seed == 6:
+    os.kill(os.getppid(), signal.SIGINT)
 lines = [{"step": 4, "split": "train", "loss": 0.5}, {"step": 8, "split": "train", "loss": 0.25, "steps_per_second": 3}]
 lines += [{"step": 8, "split": "test", "loss": config.optimizer.learning_rate}]
 (workdir / "metrics.jsonl").write_text("".join(json.dumps(line) + "\\n" for line in lines) + '{"step": 9, "spl')
@@ -81,7 +83,9 @@ def place(tmp_path, monkeypatch):
         monkeypatch.setitem(sweep.TRAIN, backend, (sys.executable, str(script)))
     monkeypatch.chdir(ROOT)
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
-    return tmp_path
+    previous = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where pytest runs in the background
+    yield tmp_path
+    signal.signal(signal.SIGINT, previous)
 
 
 def write_sweep(place, *points):
@@ -198,6 +202,23 @@ def test_a_point_whose_settings_changed_is_refused_before_anything_runs(place, c
     message = capsys.readouterr().err.strip().splitlines()[-1]
     assert "out/a: was trained with optimizer.learning_rate = 0.5, the sweep now says 0.25" in message
     assert len(events(place)) == 2
+
+
+def test_a_summary_that_was_edited_is_refused(place, capsys):
+    write_sweep(place, vae("a"))
+    (place / "out").mkdir()
+    (place / "out" / "summary.csv").write_text("name,seconds\na,soon\n")
+    assert run(place, DATA) == 2
+    assert "summary.csv: has no seconds for each point any more; remove it" in capsys.readouterr().err
+    assert not events(place)
+
+
+def test_what_nohup_ignores_stays_ignored(place):
+    """The point sends SIGINT and goes on, since nothing asks it to stop."""
+    write_sweep(place, vae("a", seed=6))
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    assert run(place, DATA) == 0
+    assert events(place) == ["+a", "-a"]
 
 
 def test_how_a_point_is_run_and_where_may_change(place):
