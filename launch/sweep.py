@@ -108,8 +108,8 @@ class Scheduler:
         sweep_summary.write(self.runs, self.workdir)
         done = sum(run.state == "finished" for run in self.runs)
         self.bar = progress(name="sweep", total=len(self.runs), initial=done, unit="point")
-        kinds = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-        kinds = tuple(kind for kind in kinds if signal.getsignal(kind) != signal.SIG_IGN)  # as under nohup
+        every = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+        kinds = [kind for kind in every if signal.getsignal(kind) != signal.SIG_IGN]  # nohup ignores SIGHUP
         previous = {kind: signal.signal(kind, lambda number, frame: self.received.append(number)) for kind in kinds}
         passed_on = 0
         try:
