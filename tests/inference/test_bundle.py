@@ -33,6 +33,14 @@ def test_what_is_saved_is_loaded(tmp_path, bundle):
     assert "unet/conv_in/kernel" in flatten(loaded.params["denoiser"])
 
 
+def test_a_bundle_from_before_the_choice_of_a_normalization_is_adaptive(tmp_path, bundle):
+    save_bundle(dataclasses.replace(bundle, normalization="size"), tmp_path / "b")
+    fields = json.loads((tmp_path / "b" / FILE_NAME).read_text())
+    assert fields.pop("normalization") == "size"
+    (tmp_path / "b" / FILE_NAME).write_text(json.dumps(fields))
+    assert load_bundle(tmp_path / "b").normalization == "adaptive"
+
+
 def test_a_bundle_is_replaced_and_nothing_else(tmp_path, bundle):
     save_bundle(bundle, tmp_path / "b")
     save_bundle(dataclasses.replace(bundle, width=64), tmp_path / "b")
