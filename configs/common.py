@@ -27,6 +27,7 @@ def training(task: str, preset: str, *, batch_size: int, num_steps: int, learnin
     config.data_dir = ""
     config.width, config.height = SIZES[preset]
     config.num_frequencies = FREQUENCIES[preset]
+    config.normalization = "adaptive"  # of spectra; or "size"
     config.vae = config.base = ""  # workdirs of earlier stages
 
     config.batch_size = batch_size  # global

@@ -67,6 +67,7 @@ def make_bundle(stages: dict[str, Stage]) -> Bundle:
         num_frequencies=denoiser.config.num_frequencies,
         schedule=denoiser.config.schedule.to_dict(),
         prediction=denoiser.config.prediction,
+        normalization=denoiser.config.normalization,
         provenance={
             part: {"task": stage.config.task, "steps": int(stage.step), "parameters": _count(params[part])}
             for part, stage in stages.items()

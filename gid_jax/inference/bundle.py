@@ -28,6 +28,7 @@ from gid_jax.models.denoiser import Denoiser
 from gid_jax.models.network import Network, Params
 from gid_jax.models.renderer import Renderer
 from gid_jax.models.vae import VAE
+from gid_jax.motion.normalization import Normalization
 
 VERSION = 1
 FILE_NAME = "bundle.json"
@@ -41,8 +42,8 @@ class Bundle:
     `models` and `params` have the keys `vae`, `denoiser`, `renderer`: the constructor's arguments and the parameters.
     `scales` are s_k in pixels at `width` x `height`, the size of training; `latent_mean` and `latent_std` whiten
     latents per channel [4] or per frequency and channel [k, 4]. `schedule` holds the arguments of `scaled_linear`,
-    `prediction` is what the denoiser predicts ("noise" or "velocity"). `provenance` says where each part came from, for
-    people.
+    `prediction` is what the denoiser predicts ("noise" or "velocity"), `normalization` how the VAE's values become px
+    ("adaptive" or "size"). `provenance` says where each part came from, for people.
     """
 
     models: Mapping[str, dict[str, Any]]
@@ -55,6 +56,7 @@ class Bundle:
     num_frequencies: int
     schedule: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     prediction: Prediction = "noise"
+    normalization: Normalization = "adaptive"
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     version: int = VERSION
 

@@ -108,7 +108,8 @@ def _predict(
     z = sample(guided, noise, schedule, num_steps=num_steps, method=method, scan=functools.partial(_scan, show))
     mean, std = (_per_slice(x, slices, volumes) for x in (bundle.latent_mean, bundle.latent_std))
     values = _decode(bundle.networks, bundle.params["vae"], z * std + mean)
-    return np.asarray(denormalize(values.reshape(volumes, slices, *values.shape[1:]), bundle.scales))
+    values = values.reshape(volumes, slices, *values.shape[1:])
+    return np.asarray(denormalize(values, bundle.scales, bundle.normalization))
 
 
 @functools.partial(jax.jit, static_argnums=0)

@@ -156,7 +156,7 @@ class DenoiserTask(Task):
 
     def _encode(self, frozen: Tree, spectrum: jax.Array, frequency: jax.Array) -> jax.Array:
         """Latents [n, h/4, w/4, c] of slices [n, h, w, 4] in px: the posterior's mean, not whitened."""
-        normalized = normalize(spectrum, frozen["scales"][frequency])
+        normalized = normalize(spectrum, frozen["scales"][frequency], self.config.normalization)
         mean, _ = self.vae.bind(frozen["vae"]).encode(sharding.constrain(normalized, self._placement))
         return jax.lax.stop_gradient(mean)
 

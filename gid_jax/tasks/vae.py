@@ -31,7 +31,7 @@ class VAETask(Task):
         return self.vae.init(key), {"scales": jnp.asarray(self.scales)}
 
     def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        target = normalize(batch["spectrum"], frozen["scales"][batch["frequency"]])
+        target = normalize(batch["spectrum"], frozen["scales"][batch["frequency"]], self.config.normalization)
         vae = self.vae.bind(params)
         mean, log_variance = vae.encode(target)
         latent = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
@@ -47,9 +47,10 @@ class VAETask(Task):
         """
         _, metrics = self.loss(params, frozen, batch, key)
         spectrum, scales = batch["spectrum"], frozen["scales"][batch["frequency"]]
+        kind = self.config.normalization
         vae = self.vae.bind(params)
-        mean, log_variance = vae.encode(normalize(spectrum, scales))
-        result = denormalize(vae.decode(mean), scales)
+        mean, log_variance = vae.encode(normalize(spectrum, scales, kind))
+        result = denormalize(vae.decode(mean), scales, kind)
         missed = jnp.sum(jnp.square(result - spectrum)) / jnp.maximum(jnp.sum(jnp.square(spectrum)), 1e-12)
         noise = jnp.mean(jnp.exp(log_variance), axis=(0, 1, 2))
         noise_share = jnp.max(noise / (noise + jnp.var(mean, axis=(0, 1, 2))))

@@ -21,6 +21,7 @@ from gid_jax.training.state import TrainState, Tree
 PARTS = {"model": ("ema", "frozen"), "training": ("step", "params", "opt_state")}
 FOLDER = "checkpoints"
 CONFIG_FILE = "config.json"
+ADDED = {"normalization": "adaptive"}  # settings that the first runs did not have, and what they did
 
 
 class Checkpoints:
@@ -83,7 +84,7 @@ def load_config(workdir: str) -> ConfigDict | None:
     if not path.exists():
         return None
     try:
-        return ConfigDict(json.loads(path.read_text()))
+        return ConfigDict({**ADDED, **json.loads(path.read_text())})
     except ValueError as error:
         raise UserError(f"{path}: not a readable configuration ({error}); start in an empty workdir") from error
 

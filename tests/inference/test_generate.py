@@ -47,6 +47,17 @@ def test_sampling_is_ddim_written_out(bundle, spectra):
     np.testing.assert_allclose(result[1], expected, atol=1e-4 * np.abs(expected).max())
 
 
+def test_values_of_a_bundle_normalised_by_size_become_pixels(bundle):
+    image = np.random.default_rng(0).uniform(size=(1, 16, 32, 3)).astype(np.float32)
+    adaptive, by_size = (
+        generate.predict_spectra(dataclasses.replace(bundle, normalization=kind), image, [4], num_steps=1)[0]
+        for kind in ("adaptive", "size")
+    )
+    values = np.sign(adaptive) * np.sqrt(np.abs(adaptive) / bundle.scales.reshape(3, 1, 1, 1))
+    assert np.abs(values).max() > 1e-3
+    np.testing.assert_allclose(by_size, values * [32, 16, 32, 16], rtol=1e-3, atol=1e-3)
+
+
 def test_a_network_that_predicts_velocity_samples_the_same_as_one_that_predicts_noise(bundle, monkeypatch):
     """Predictions of one made denoiser in both forms."""
     images = np.random.default_rng(1).uniform(size=(1, 16, 32, 3)).astype(np.float32)

@@ -160,6 +160,50 @@ def test_an_unknown_prediction_is_refused():
         tiny.task_of(tiny.load_config("denoiser", prediction="score"))
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_an_unknown_normalization_is_refused(name):
+    with pytest.raises(UserError, match=r"config\.normalization='log' does not exist; there are adaptive, size"):
+        tiny.task_of(tiny.load_config(name, normalization="log"))
+
+
+@pytest.mark.parametrize("kind", ["adaptive", "size"])
+def test_the_vae_codes_what_the_configuration_calls_normalised(kind, monkeypatch):
+    """A perfect autoencoder: its loss is the KL alone, and all energy comes back, in px."""
+    task = tiny.task_of(tiny.load_config("vae", normalization=kind))
+    batch = tiny.random_batch("slices", task.config)
+    scales = task.scales[batch["frequency"]].reshape(-1, 1, 1, 1)
+    by_size = batch["spectrum"] / np.asarray([64, 40, 64, 40], np.float32)
+    adaptive = np.sign(batch["spectrum"]) * np.sqrt(np.abs(batch["spectrum"]) / scales)
+
+    class Perfect:
+        def encode(self, x):
+            np.testing.assert_allclose(x, by_size if kind == "size" else adaptive, rtol=1e-5)
+            return x, jnp.full_like(x, -80.0)
+
+        def decode(self, x):
+            return x
+
+    monkeypatch.setattr(task.vae, "bind", lambda params: Perfect())
+    metrics = task.evaluate({}, {"scales": task.scales}, batch, jax.random.key(0))
+    np.testing.assert_allclose(metrics["energy_explained"], 1, atol=1e-5)
+    np.testing.assert_allclose(metrics["l1"], 0, atol=1e-6)
+
+
+def test_the_denoiser_codes_what_the_configuration_calls_normalised(monkeypatch):
+    task = tiny.task_of(tiny.load_config("denoiser", normalization="size"))
+    batch = tiny.random_batch("slices", task.config)
+    seen = {}
+
+    class Stub:
+        def encode(self, x):
+            seen["x"] = x
+            return x, x
+
+    monkeypatch.setattr(task.vae, "bind", lambda params: Stub())
+    task._encode({"scales": task.scales, "vae": {}}, batch["spectrum"], batch["frequency"])
+    np.testing.assert_allclose(seen["x"], batch["spectrum"] / np.asarray([64, 40, 64, 40]), rtol=1e-5)
+
+
 def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatch):
     config = tiny.load_config("coordinated", condition_dropout=0.5, batch_size=6)
     task = tiny.task_of(config)
@@ -284,6 +328,7 @@ def test_stage_three_inherits_the_base_and_everything_with_it(stages):
         ("denoiser", {"vae": "nowhere"}, "nowhere: no checkpoint of a vae stage"),
         ("denoiser", {"vae": "base"}, "holds stage 'denoiser', needed is 'vae'"),
         ("denoiser", {"vae": "vae", "num_frequencies": 3}, r"config\.num_frequencies is 3, but .* trained with 4"),
+        ("denoiser", {"vae": "vae", "normalization": "size"}, r"config\.normalization is size, but .* with adaptive"),
         ("denoiser", {"vae": "vae", "vae_model.base_channels": 64}, r"config\.vae_model\.base_channels is 64"),
         (
             "coordinated",

@@ -9,7 +9,7 @@ import tiny
 
 from gid_jax.errors import UserError
 from gid_jax.training import sharding
-from gid_jax.training.checkpoint import Checkpoints, load_stage, newest_step
+from gid_jax.training.checkpoint import Checkpoints, load_config, load_stage, newest_step
 from gid_jax.training.records import write_config
 from gid_jax.training.step import compile_for
 
@@ -61,6 +61,13 @@ def test_a_stage_hands_over_average_and_frozen_values(saved):
     assert stage.step == 3 and stage.config.task == "vae" and stage.config.model.base_channels > 0
     np.testing.assert_array_equal(stage.params["kernel"], np.asarray(saved[2].ema["kernel"]))
     assert isinstance(stage.params["kernel"], np.ndarray) and list(stage.frozen) == ["scales"]
+
+
+def test_a_run_without_a_later_setting_has_what_was_done_then(tmp_path):
+    (tmp_path / "config.json").write_text('{"task": "vae"}')
+    assert load_config(str(tmp_path)).normalization == "adaptive"
+    (tmp_path / "config.json").write_text('{"task": "vae", "normalization": "size"}')
+    assert load_config(str(tmp_path)).normalization == "size"
 
 
 def test_a_missing_or_wrong_stage_is_a_clear_error(saved, tmp_path):
