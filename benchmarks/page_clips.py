@@ -34,10 +34,13 @@ def build(flag_values: flags.FlagValues) -> Path:
     config = get_config("paper")
     with config.unlocked():
         config.flow_preset, config.max_starts = flag_values.flow, flag_values.starts
-    spectra = root / "spectra"
+    return dataset.build(str(videos), str(root), config, loops="*_loop*", estimator=make_recorder(flag_values))
+
+
+def make_recorder(flag_values: flags.FlagValues) -> "Recorder":
+    spectra = Path(flag_values.data_dir).absolute() / "spectra"
     spectra.mkdir(parents=True, exist_ok=True)
-    estimator = Recorder(str(spectra), config.num_frequencies)
-    return dataset.build(str(videos), str(root), config, loops="*_loop*", estimator=estimator)
+    return Recorder(str(spectra), get_config("paper").num_frequencies)
 
 
 @dataclasses.dataclass(frozen=True)

@@ -127,6 +127,7 @@ def fill(folder: Path, whole: dict[str, bytes], write_video, make_pictures) -> d
     return due
 
 
+@pytest.mark.slow
 def test_no_file_stops_a_build_and_each_is_in_the_report(whole, tmp_path, write_video, make_pictures, monkeypatch):
     folder = tmp_path / "videos"
     folder.mkdir()
@@ -165,7 +166,7 @@ def test_no_file_stops_a_build_and_each_is_in_the_report(whole, tmp_path, write_
     assert content(again) == content(finished)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_decoding_ends_in_pictures_or_in_one_clear_line(whole, tmp_path, data):
     name = data.draw(st.sampled_from(sorted(whole)))
