@@ -29,13 +29,25 @@ def get_config(preset: str = "paper") -> ConfigDict:
     config.pairs = 4
     config.test_fraction = 0.1  # of the videos
 
-    # Motion m(p) is the mean over t of |F_t(p)|, in pixels at a width of 256.
+    config.bar_luma = 24.0  # of 255: edges of the picture that are never brighter are cut off; 0: nothing is
+
+    # Lengths are in pixels at a width of 256, luma is of 255. docs/data.md tells how far good and bad clips lie apart.
     config.filters = ConfigDict()
-    config.filters.moving_percentile = 98.0  # static: the moving part, this percentile of m, moves less than ...
-    config.filters.min_motion = 0.3  # twice what sensor noise of 5 grey levels feigns
-    config.filters.camera_fraction = 0.95  # camera: so much of the picture moves more than ...
-    config.filters.camera_motion = 1.0
+    config.filters.duplicate_difference = 0.02  # frames are the same if their luma differs less, on average
     config.filters.min_distinct_frames = 0.6  # of num_frames: source frames that differ from the one before
-    config.filters.duplicate_difference = 0.02  # mean difference of luma, of 255, below which frames are the same
+    config.filters.cut_difference = 8.0  # cut: luma differs so much from the frame before, on average, ...
+    config.filters.cut_ratio = 4.0  # ... and so many times as much as around it
+    config.filters.fade_change = 5.0  # fade: luma changes so much within half a second, ...
+    config.filters.fade_kink = 0.12  # ... and departs from a blend by no more than this share of it
+    config.filters.copy_appearance = 0.95  # copy of another video: its mean picture correlates so well, ...
+    config.filters.copy_changes = 0.9  # ... and so do its changes
+    config.filters.max_flicker = 2.0  # luma changes so much where the motion is accounted for
+    config.filters.moving_percentile = 98.0  # static: this percentile of m(p), the mean over t of |F_t(p)|, ...
+    config.filters.min_motion = 0.3  # ... is less; twice what sensor noise of 5 grey levels feigns
+    config.filters.camera_shift = 0.5  # camera: the picture shifts, turns or zooms by more, on average, ...
+    config.filters.camera_share = 0.65  # ... as far as so much of it goes along;
+    config.filters.camera_fraction = 0.95  # or so much of the picture moves more than ...
+    config.filters.camera_motion = 1.0
+    config.filters.max_trend = 0.75  # time-lapse: so much of the motion's energy drifts one way
     config.lock()
     return config

@@ -3,6 +3,7 @@
 import collections
 import contextlib
 import fnmatch
+import functools
 import glob
 import json
 import shutil
@@ -16,7 +17,7 @@ import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from ml_collections import ConfigDict
 
-from data_pipeline import failures, pipeline, quality
+from data_pipeline import contact_sheet, failures, pipeline, quality
 from data_pipeline.examples import Clip, ExampleStore, open_clip
 from data_pipeline.gid_motion.gid_motion_dataset_builder import Builder, GidMotionConfig
 from data_pipeline.trajectories import Estimator
@@ -28,6 +29,7 @@ from gid_jax.progress import progress
 
 INPUTS_NAME = "inputs.json"  # in the finished set: what it was made of
 REPORT_NAME = "build_report.json"
+SHEET_NAME = "contact_sheet.html"
 
 
 def build(
@@ -82,7 +84,7 @@ def _build(
     store = spec.open()
     with _watch("videos", clips, store.has_timeline):
         counters = pipeline.read_timelines(clips, spec, options)
-    starts = _find_starts(store, clips, report)
+    starts = _find_starts(store, clips, config.filters, report)
     with _watch("start frames", starts, lambda element: store.has(*element)):
         counters |= pipeline.make_examples(starts, spec, options)
     accepted = _judge(store, starts, config.filters, report)
@@ -96,6 +98,7 @@ def _build(
     counters |= _count_rejections(report)
     seconds = {"examples": round(time.monotonic() - began, 1)}
     _write_report(root, config, name, report, paths, seconds, counters)
+    _write_sheet(root, config, store, clips, report)
     if not accepted:
         raise UserError(f"{videos}: no clip is fit for training; the reasons are in {root / REPORT_NAME}")
 
@@ -190,10 +193,11 @@ def _open_clips(paths: Sequence[Path], loops: str | None, exact: bool) -> tuple[
 
 
 def _find_starts(
-    store: ExampleStore, clips: Sequence[Clip], report: dict[str, dict[str, Any]]
+    store: ExampleStore, clips: Sequence[Clip], filters: ConfigDict, report: dict[str, dict[str, Any]]
 ) -> list[tuple[Clip, int]]:
     """The start frames whose flow is to be estimated; the report gets the reasons against the others."""
-    found = []
+    found: dict[Clip, list[int]] = {}
+    prints: dict[Clip, tuple[int, tuple[str, str]]] = {}
     for clip in clips:
         entry = report[clip.path]
         try:
@@ -204,8 +208,17 @@ def _find_starts(
         entry["rejected"] = [{"start": start, "reason": reason} for start, reason in reasons.items()]
         if not starts:
             entry["reason"] = next(iter(reasons.values()), "no start frame")
-        found += [(clip, start) for start in starts]
-    return found
+        else:
+            found[clip] = starts
+            timeline = store.timeline(clip)
+            if any(timeline.bars):
+                entry["bars"] = list(timeline.bars)
+            prints[clip] = (timeline.width * timeline.height, (timeline.appearance, timeline.changes))
+    originals = sorted(found, key=lambda clip: (-prints[clip][0], clip.digest))  # of copies the largest stays
+    for i, original in quality.find_copies([prints[clip][1] for clip in originals], filters).items():
+        del found[originals[i]]
+        report[originals[i].path]["reason"] = f"copy: shows the same as {originals[original].path}"
+    return [(clip, start) for clip in clips for start in found.get(clip, ())]
 
 
 def _judge(
@@ -217,7 +230,7 @@ def _judge(
         entry = report[clip.path]
         try:
             summary = store.summary(clip, start)
-            reason = quality.judge_motion(summary["motion_percentiles"], filters)
+            reason = quality.judge_motion(summary, filters)
         except UserError as error:
             reason = clip.without_path(error)
         if reason is not None:
@@ -324,6 +337,26 @@ def _write_report(
     temporary = root / (REPORT_NAME + ".tmp")
     temporary.write_text(json.dumps(content, indent=2) + "\n")
     temporary.replace(root / REPORT_NAME)
+
+
+def _write_sheet(
+    root: Path, config: ConfigDict, store: ExampleStore, clips: Sequence[Clip], report: dict[str, dict[str, Any]]
+) -> None:
+    by_path = {clip.path: clip for clip in clips}
+    rows = []
+    for path, entry in report.items():
+        clip, name = by_path.get(path), Path(path).name
+        if clip is None or not entry["accepted"] + entry["rejected"]:
+            strip = functools.partial(store.strip, clip, 0) if clip else None
+            rows.append(contact_sheet.Row(name, None, entry["reason"], strip=strip))
+            continue
+        for verdict in entry["accepted"] + entry["rejected"]:
+            start = verdict["start"]
+            power = store.summary(clip, start)["power"] if store.is_made(clip, start) else None
+            strip = functools.partial(store.strip, clip, start)
+            rows.append(contact_sheet.Row(name, start, verdict.get("reason"), power, strip))
+    frequencies = [k * config.fps / config.num_frames for k in range(config.num_frequencies)]
+    contact_sheet.write(root / SHEET_NAME, f"Clips of {root.name}", rows, frequencies)
 
 
 def _read_json(path: Path) -> Any:

@@ -3,6 +3,7 @@
 The folder is the build's memory: what is there is not computed again, whichever worker or run wrote it.
 """
 
+import base64
 import contextlib
 import dataclasses
 import functools
@@ -19,14 +20,14 @@ import numpy as np
 from flax import serialization
 from ml_collections import ConfigDict
 
-from data_pipeline import isolation, quality, trajectories, video
+from data_pipeline import contact_sheet, isolation, quality, quality_measures, trajectories, video
 from data_pipeline.failures import StoreUnwritable
 from gid_jax.data import codec
 from gid_jax.errors import UserError
 from gid_jax.motion.spectrum import to_spectrum
 
-RECIPE = 1  # raise it when the same video and settings are to give other bytes
-_DECIDING = ("width", "height", "num_frequencies", "num_frames", "fps", "flow_preset", "pairs")
+RECIPE = 2  # raise it when the same video and settings are to give other bytes
+_DECIDING = ("width", "height", "num_frequencies", "num_frames", "fps", "flow_preset", "pairs", "bar_luma")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -74,15 +75,17 @@ class ExampleStore:
             config.num_frames, fps=config.fps, width=config.width, height=config.height, read=read
         )
 
-    def starts(self, clip: Clip) -> tuple[list[int], dict[int, str]]:
-        """`quality.find_starts` of the clip. Raises `UserError` where the video is damaged."""
-        difference = self._config.filters.duplicate_difference
+    def timeline(self, clip: Clip) -> video.Timeline:
+        """Raises `UserError` where the video is damaged."""
 
         def read() -> dict[str, Any]:
-            return dataclasses.asdict(isolation.call(video.read_timeline, Path(clip.path), difference))
+            return dataclasses.asdict(isolation.call(video.read_timeline, Path(clip.path), self._config.bar_luma))
 
-        fields = _once(self._timeline_path(clip), read, clip)
-        starts, reasons = quality.find_starts(video.Timeline(**fields), self._config, loop=clip.loop)
+        return video.Timeline(**_once(self._timeline_path(clip), read, clip))
+
+    def starts(self, clip: Clip) -> tuple[list[int], dict[int, str]]:
+        """`quality.find_starts` of the clip. Raises `UserError` where the video is damaged."""
+        starts, reasons = quality.find_starts(self.timeline(clip), self._config, loop=clip.loop)
         if clip.exact_path is None:
             return starts, reasons
         return [start for start in starts if start == 0], reasons  # exact motion is known from frame 0 only
@@ -94,7 +97,8 @@ class ExampleStore:
         return self._path(clip, start, "json").is_file()
 
     def summary(self, clip: Clip, start: int) -> dict[str, Any]:
-        """motion_percentiles, flow_error and seconds of the example, which is computed unless it is there.
+        """The example's `quality_measures.measure`, `power` (mean |S_k|^2 over pixels, x and y, px^2 at 256 wide),
+        `flow_error` and `seconds`; the example is computed unless it is there.
 
         Raises `UserError` where it cannot be made.
         """
@@ -107,10 +111,11 @@ class ExampleStore:
 
     def _make(self, clip: Clip, start: int) -> dict[str, Any]:
         began = time.monotonic()
-        example, percentiles = self._compute(clip, start)
+        example, summary, strip = self._compute(clip, start)
         _write(self._path(clip, start, "msgpack"), serialization.msgpack_serialize(example))
+        _write(self._path(clip, start, "jpg"), strip)
         return {
-            "motion_percentiles": percentiles.tolist(),
+            **summary,
             "flow_error": example["flow_error"].tolist(),
             "seconds": round(time.monotonic() - began, 2),
         }
@@ -118,25 +123,38 @@ class ExampleStore:
     def example_path(self, clip: Clip, start: int) -> str:
         return str(self._path(clip, start, "msgpack"))
 
+    def is_made(self, clip: Clip, start: int) -> bool:
+        """Whether the example is there, and no reason against it."""
+        return self._path(clip, start, "msgpack").is_file() and self.has(clip, start)
+
+    def strip(self, clip: Clip, start: int) -> bytes | None:
+        """`contact_sheet.strip` of a clip whose example was made; of others `Timeline.strip`, where there is one."""
+        path = self._path(clip, start, "jpg")
+        try:
+            return path.read_bytes() if path.is_file() else base64.b64decode(self.timeline(clip).strip)
+        except UserError:
+            return None
+
     def _timeline_path(self, clip: Clip) -> Path:
-        return self._folder / f"{clip.digest}.timeline-{self._config.filters.duplicate_difference:g}.json"
+        return self._folder / f"{clip.digest}.timeline.json"
 
     def _path(self, clip: Clip, start: int, suffix: str) -> Path:
         variant = f"{'.loop' if clip.loop else ''}{'.exact' if clip.exact_path else ''}"
         return self._folder / f"{clip.digest}.{start:06d}{variant}.{suffix}"
 
-    def _compute(self, clip: Clip, start: int) -> tuple[dict[str, Any], np.ndarray]:
-        config = self._config
-        pictures = self._reader.read(Path(clip.path), start, loop=clip.loop)
+    def _compute(self, clip: Clip, start: int) -> tuple[dict[str, Any], dict[str, Any], bytes]:
+        config, bars = self._config, self.timeline(clip).bars
+        pictures = self._reader.read(Path(clip.path), start, loop=clip.loop, bars=bars)
         motion = trajectories.estimate_trajectories(pictures, config.flow_preset, self._estimator)
         if not np.all(np.isfinite(motion)):
             raise UserError(f"{clip.path}: flow not finite: from frame {start}; leave it out")
         generator = np.random.default_rng([int(clip.digest[:15], 16), start])
         times = sorted(generator.choice(np.arange(1, config.num_frames), config.pairs, replace=False).tolist())
-        crop = isolation.call(video.source_crop, Path(clip.path), config.width, config.height)
+        crop = isolation.call(video.source_crop, Path(clip.path), config.width, config.height, bars)
+        spectrum = np.asarray(_spectrum(config.num_frequencies)(motion))
         example = codec.encode_example(
             image=pictures[0],
-            spectrum=np.asarray(_spectrum(config.num_frequencies)(motion)),
+            spectrum=spectrum,
             motion_weight=np.linalg.norm(motion, axis=-1).mean(axis=0),
             target_frames=pictures[times],
             target_flows=motion[times],
@@ -148,7 +166,9 @@ class ExampleStore:
             flow_error=trajectories.flow_error(pictures, motion, times, config.flow_preset, self._estimator),
             **(self._exact(clip.exact_path, crop) if clip.exact_path else {}),
         )
-        return example, quality.motion_percentiles(motion)
+        power = 2 * np.mean(np.square(spectrum, dtype=np.float64), axis=(1, 2, 3)) * (256 / config.width) ** 2
+        summary = {**quality_measures.measure(pictures, motion), "power": power.tolist()}
+        return example, summary, contact_sheet.strip(pictures, motion)
 
     def _exact(self, path: str, crop: video.Crop) -> dict[str, np.ndarray]:
         from data_pipeline.procedural import load_exact

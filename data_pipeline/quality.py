@@ -1,14 +1,19 @@
 """Which videos and which clips are fit for training, and why the others are not (PAPER.md, Data).
 
-A reason is one line for `build_report.json`. Motion is judged by m(p), the mean over t of |F_t(p)| in pixels at a
-width of 256: the paper's "mean below one pixel" would reject most clips of small moving things, so a clip is static
-only if even the part that moves most hardly moves.
+A reason is one line for `build_report.json`. What luma tells (`quality_luma`) is judged before any flow is spent, what
+motion tells (`quality_measures`) afterwards; both are stored, so that other thresholds cost neither.
 """
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
+from data_pipeline.quality_luma import unpack
 from data_pipeline.video import Timeline
+
+_NEAR = (-4, -3, -2, -1, 1, 2, 3, 4)  # frames that a cut is compared with
 
 
 def find_starts(timeline: Timeline, config: ConfigDict, *, loop: bool) -> tuple[list[int], dict[int, str]]:
@@ -24,48 +29,124 @@ def find_starts(timeline: Timeline, config: ConfigDict, *, loop: bool) -> tuple[
         need = config.num_frames / config.fps
         return [], {0: f"too short: {timeline.duration:.2f} s, a clip needs {need:.2f} s"}
     candidates = range(0, last + 1, config.start_stride)
-    reasons = {start: _repetition(timeline, start, config, total if loop else None) for start in candidates}
+    period = total if loop else None
+    events = _cuts(timeline, config.filters, loop) | _fades(timeline, config.filters)
+    reasons = {
+        start: _repetition(timeline, start, config, period) or _event(timeline, start, config, period, events)
+        for start in candidates
+    }
     good = [start for start in candidates if reasons[start] is None]
     if config.max_starts and len(good) > config.max_starts:
         good = [good[i * len(good) // config.max_starts] for i in range(config.max_starts)]
     return good, {start: reason for start, reason in reasons.items() if reason is not None}
 
 
+def _inside(timeline: Timeline, start: int, config: ConfigDict, period: int | None) -> np.ndarray:
+    """Which source frames a clip shows, bool [frames]."""
+    frames = np.asarray(timeline.times) * config.fps
+    if period is not None:
+        return np.mod(frames - start + 0.5, period) < config.num_frames
+    return (frames > start - 0.5) & (frames < start + config.num_frames - 0.5)
+
+
 def _repetition(timeline: Timeline, start: int, config: ConfigDict, period: int | None) -> str | None:
     """Judged on source frames, before resampling: a video at 60 fps that shows each picture twice is fine."""
-    frames = np.asarray(timeline.times) * config.fps
-    inside = (frames > start - 0.5) & (frames < start + config.num_frames - 0.5)
-    if period is not None:
-        inside = ((frames - start) % period) < config.num_frames - 0.5
-    fresh = int(np.sum(inside & ~np.asarray(timeline.repeats)))
+    fresh = np.asarray(timeline.differences) >= config.filters.duplicate_difference
+    fresh[0] = True
+    count = int(np.sum(fresh & _inside(timeline, start, config, period)))
     need = int(config.filters.min_distinct_frames * config.num_frames)
     if period is not None:
         need = min(need, int(config.filters.min_distinct_frames * period))
-    if fresh >= need:
+    if count >= need:
         return None
-    if fresh <= 1:
+    if count <= 1:
         return "static: all frames are the same"
-    return f"duplicated frames: {fresh} different ones in {config.num_frames / config.fps:g} s, {need} needed"
+    return f"duplicated frames: {count} different ones in {config.num_frames / config.fps:g} s, {need} needed"
 
 
-def motion_percentiles(trajectories: np.ndarray) -> np.ndarray:
-    """Percentiles 0 ... 100 of m over the picture, float32 [101], of trajectories [t, h, w, 2] in own pixels."""
-    magnitude = np.linalg.norm(trajectories, axis=-1).mean(axis=0) * (256 / trajectories.shape[2])
-    return np.percentile(magnitude, np.arange(101)).astype(np.float32)
+def _cuts(timeline: Timeline, filters: ConfigDict, loop: bool) -> dict[int, str]:
+    """Source frames that have nothing to do with the one before, and how each is told.
+
+    Such a frame differs much more from the one before than its neighbours do; one of these is let off, so that a flash
+    counts too. The seam of a loop is one more pair of neighbours.
+    """
+    differences = np.asarray(timeline.differences)
+    if not loop:
+        differences[0] = 0
+    around = np.sort([np.roll(differences, shift) for shift in _NEAR], axis=0)[-2]
+    found = (differences >= filters.cut_difference) & (differences >= filters.cut_ratio * around)
+    return {
+        int(i): f"cut: at {timeline.times[i]:.2f} s the picture changes by {differences[i]:.0f} of 255, "
+        f"around it by {around[i]:.1f}"
+        for i in np.flatnonzero(found)
+    }
 
 
-def judge_motion(percentiles: np.ndarray, filters: ConfigDict) -> str | None:
-    """A reason against a clip with these `motion_percentiles`, or None."""
+def _fades(timeline: Timeline, filters: ConfigDict) -> dict[int, str]:
+    """Source frames that are a blend of what comes before and after, while these differ: no motion does that."""
+    spans, kinks = np.asarray(timeline.spans), np.asarray(timeline.kinks)
+    found = (spans >= filters.fade_change) & (kinks <= filters.fade_kink * spans)
+    return {
+        int(i): f"fade: at {timeline.times[i]:.2f} s the picture blends into one that differs by {spans[i]:.0f} of 255"
+        for i in np.flatnonzero(found)
+    }
+
+
+def _event(
+    timeline: Timeline, start: int, config: ConfigDict, period: int | None, events: Mapping[int, str]
+) -> str | None:
+    """The first cut or fade within a clip; what leads to its first frame is outside."""
+    inside = _inside(timeline, start, config, period)
+    order = np.argsort(np.mod(np.asarray(timeline.times) * config.fps - start + 0.5, period or np.inf), kind="stable")
+    shown = [int(i) for i in order if inside[i]]
+    plays_on = period is not None and start + config.num_frames > period
+    return next((events[i] for i in shown[1:] if i in events and (i > 0 or plays_on)), None)
+
+
+def find_copies(fingerprints: Sequence[tuple[str, str]], filters: ConfigDict) -> dict[int, int]:
+    """Videos that show the same as an earlier one of the list, by index -> index of that one.
+
+    Fingerprints are (`Timeline.appearance`, `Timeline.changes`). Copies look the same (mean picture) and move the same
+    (departures from it); two takes of one scene by a fixed camera do only the former. Robust to resizing and coding.
+    """
+    if not fingerprints:
+        return {}
+    looks = np.stack([unpack(appearance) for appearance, _ in fingerprints])
+    copies: dict[int, int] = {}
+    for i, (_, changes) in enumerate(fingerprints):
+        for j in np.flatnonzero(looks[:i] @ looks[i] >= filters.copy_appearance).tolist():
+            if unpack(fingerprints[j][1]) @ unpack(changes) >= filters.copy_changes:
+                copies[i] = copies.get(j, j)
+                break
+    return copies
+
+
+def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None:
+    """A reason against a clip with these `quality_measures.measure`, or None. Lengths are px at a width of 256."""
+    light, shift, share = (measures[name] for name in ("flicker", "camera_motion", "camera_share"))
+    if light > filters.max_flicker:
+        return f"flicker: light changes by {light:.1f} of 255 where nothing moves, {filters.max_flicker:g} allowed"
+    percentiles = measures["motion_percentiles"]
     moving = float(np.interp(filters.moving_percentile, np.arange(101), percentiles))
     if moving < filters.min_motion:
         return (
             f"static: percentile {filters.moving_percentile:g} of the motion is {moving:.2f} px at 256 wide, "
             f"{filters.min_motion:g} needed"
         )
+    if shift > filters.camera_shift and share > filters.camera_share:
+        return (
+            f"camera motion: {share:.0%} of the picture shift, turn or zoom as one, by {shift:.2f} px at 256 wide, "
+            f"{filters.camera_shift:g} allowed"
+        )
     still = float(np.interp(100 * (1 - filters.camera_fraction), np.arange(101), percentiles))
     if still > filters.camera_motion:
         return (
             f"camera motion: {filters.camera_fraction:.0%} of the picture moves more than {still:.2f} px at 256 wide, "
             f"{filters.camera_motion:g} allowed"
+        )
+    if measures["trend"] > filters.max_trend:
+        return (
+            f"time-lapse: {measures['trend']:.0%} of the motion drifts one way and never returns, "
+            f"{filters.max_trend:.0%} allowed"
         )
     return None

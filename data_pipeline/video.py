@@ -20,10 +20,14 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
+from data_pipeline.quality_luma import LumaPass
 from gid_jax.errors import UserError
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv")
 MAX_GAP = 60.0  # s from one frame to the next; more is a damaged time stamp, and would repeat a frame for years
+Bars = tuple[float, float, float, float]
+"""What black bars take of a picture: left, top, right, bottom, as shares of its width and height."""
+NO_BARS: Bars = (0.0, 0.0, 0.0, 0.0)
 _TOLERANCE = 0.05  # of a frame: time stamps in whole milliseconds are that coarse
 
 
@@ -33,13 +37,26 @@ def on_frame() -> None:
 
 @dataclasses.dataclass(frozen=True)
 class Timeline:
-    """When the source frames of a video are shown, in seconds from the first, and which repeat the one before."""
+    """When the source frames of a video are shown, in s from the first, and what their luma (of 255) tells.
+
+    Of each frame: `differences`, the mean absolute difference to the frame before, for frame 0 to the last, which is
+    the seam of a loop; `spans`, the same between thumbnails a quarter of a second before and after it, 0 where there
+    are none; `kinks`, how far its own thumbnail lies from a blend of those two. `bars`: shares of the picture that are
+    black bars, left, top, right and bottom. `appearance` and `changes`: fingerprint (`quality_luma.unpack`). `strip`:
+    the first frame beside its middle row over time, a JPEG in base64.
+    """
 
     times: tuple[float, ...]
-    repeats: tuple[bool, ...]
+    differences: tuple[float, ...]
+    spans: tuple[float, ...]
+    kinks: tuple[float, ...]
     duration: float
     width: int
     height: int
+    bars: Bars = NO_BARS
+    appearance: str = ""
+    changes: str = ""
+    strip: str = ""
 
     def num_frames(self, fps: float) -> int:
         """Frames after resampling."""
@@ -58,12 +75,23 @@ class Crop:
     target_height: int
 
     @classmethod
-    def cover(cls, source: tuple[int, int], target: tuple[int, int], pixel_aspect: float = 1.0) -> "Crop":
-        """`source` and `target` are (width, height). `pixel_aspect` is the width of a source pixel over its height."""
-        scale = max(target[0] / (source[0] * pixel_aspect), target[1] / source[1])
-        width = min(target[0] / (scale * pixel_aspect), source[0])
-        height = min(target[1] / scale, source[1])
-        return cls((source[0] - width) / 2, (source[1] - height) / 2, width, height, *target)
+    def cover(
+        cls,
+        source: tuple[int, int],
+        target: tuple[int, int],
+        pixel_aspect: float = 1.0,
+        bars: Bars = NO_BARS,
+    ) -> "Crop":
+        """`source` and `target` are (width, height). `pixel_aspect` is the width of a source pixel over its height.
+
+        `bars` (`Timeline.bars`) are no part of the picture.
+        """
+        left, top = bars[0] * source[0], bars[1] * source[1]
+        inner = source[0] * (1 - bars[0] - bars[2]), source[1] * (1 - bars[1] - bars[3])
+        scale = max(target[0] / (inner[0] * pixel_aspect), target[1] / inner[1])
+        width = min(target[0] / (scale * pixel_aspect), inner[0])
+        height = min(target[1] / scale, inner[1])
+        return cls(left + (inner[0] - width) / 2, top + (inner[1] - height) / 2, width, height, *target)
 
     @property
     def scale(self) -> float:
@@ -75,44 +103,44 @@ class Crop:
         return image.resize((self.target_width, self.target_height), resample, box, reducing_gap=3.0)
 
 
-def read_timeline(path: Path, duplicate_difference: float) -> Timeline:
-    """Decodes the whole video once.
+def read_timeline(path: Path, bar_luma: float) -> Timeline:
+    """Decodes the whole video once. Luma is judged at up to 512 pixels of width; `bar_luma` 0: looks for no bars.
 
-    A frame repeats the one before if their luma differs by less than `duplicate_difference` of 255 on average, judged
-    at up to 512 pixels of width. Raises `UserError` where the file is missing, empty, truncated or no video.
+    Raises `UserError` where the file is missing, empty, truncated or no video.
     """
     times: list[float] = []
-    repeats: list[bool] = []
+    luma_pass = LumaPass()
     end, size = 0.0, (0, 0)
-    before: np.ndarray | None = None
     reformatter = VideoReformatter()  # one for all frames: setting it up costs more than using it
     for time, length, frame, _ in _decode(path):
         width = min(frame.width, 512)
         height = max(1, round(frame.height * width / frame.width))
-        luma = reformatter.reformat(frame, width, height, "gray").to_ndarray().astype(np.float32)
-        difference = np.inf if before is None or before.shape != luma.shape else float(np.abs(luma - before).mean())
-        repeats.append(difference < duplicate_difference)
+        luma = reformatter.reformat(frame, width, height, "gray").to_ndarray()
+        upright = np.ascontiguousarray(np.rot90(luma, _quarter_turns(frame)), np.float32)
+        luma_pass.add(time, upright)
         times.append(time)
-        end, before, size = time + length, luma, _upright_size(frame)
-    return Timeline(tuple(times), tuple(repeats), end, *size)
+        end, size = time + length, _upright_size(frame)
+    return Timeline(tuple(times), duration=end, width=size[0], height=size[1], **luma_pass.finish(bar_luma))
 
 
-def read_frames(path: Path, *, fps: float, width: int, height: int, loop: bool = False) -> Iterator[np.ndarray]:
+def read_frames(
+    path: Path, *, fps: float, width: int, height: int, loop: bool = False, bars: Bars = NO_BARS
+) -> Iterator[np.ndarray]:
     """The video at `fps`, each time the frame nearest to it: uint8 [height, width, 3]; over and over if a `loop`.
 
-    Raises `UserError` like `read_timeline`.
+    `bars` (`Timeline.bars`) are cut off. Raises `UserError` like `read_timeline`.
     """
     for _ in itertools.count() if loop else range(1):
-        count, shown, reformatter = 0, None, VideoReformatter()
+        count, shown, size, reformatter = 0, None, (width, height), VideoReformatter()
         for shot in _decode(path):
             if shown is not None:
                 until = math.ceil((shown.time + shot.time) / 2 * fps - 1e-6)
-                yield from _repeat(shown, until - count, width, height, reformatter)
+                yield from _repeat(shown, until - count, size, bars, reformatter)
                 count = max(count, until)
             shown = shot
         assert shown is not None
         total = math.floor((shown.time + shown.length) * fps + _TOLERANCE)
-        yield from _repeat(shown, total - count, width, height, reformatter)
+        yield from _repeat(shown, total - count, size, bars, reformatter)
 
 
 class WindowReader:
@@ -129,17 +157,17 @@ class WindowReader:
     ):
         self._read = functools.partial(read, fps=fps, width=width, height=height)
         self._window: collections.deque[np.ndarray] = collections.deque(maxlen=length)
-        self._playing: tuple[Path, bool] | None = None
+        self._playing: tuple[Path, bool, Bars] | None = None
         self._frames: Iterator[np.ndarray] = iter(())
         self._position = 0
 
-    def read(self, path: Path, start: int, *, loop: bool) -> np.ndarray:
+    def read(self, path: Path, start: int, *, loop: bool, bars: Bars = NO_BARS) -> np.ndarray:
         """Frames start ... start + length - 1, uint8 [t, h, w, 3]. Raises `UserError` if the video ends before."""
         length = self._window.maxlen or 0
-        if self._playing != (path, loop) or self._position > start + length:
-            self._playing, self._position = (path, loop), 0
+        if self._playing != (path, loop, bars) or self._position > start + length:
+            self._playing, self._position = (path, loop, bars), 0
             self._window.clear()
-            self._frames = self._read(path, loop=loop)
+            self._frames = self._read(path, loop=loop, bars=bars)
         for frame in itertools.islice(self._frames, start + length - self._position):
             self._window.append(frame)
             self._position += 1
@@ -149,9 +177,9 @@ class WindowReader:
         return np.stack(self._window)
 
 
-def source_crop(path: Path, width: int, height: int) -> Crop:
+def source_crop(path: Path, width: int, height: int, bars: Bars = NO_BARS) -> Crop:
     """The crop that `read_frames` applies to the first frame."""
-    return _crop(next(_decode(path)), width, height)
+    return _crop(next(_decode(path)), (width, height), bars)
 
 
 class _Shot(NamedTuple):
@@ -161,17 +189,19 @@ class _Shot(NamedTuple):
     pixel_aspect: float  # width of a pixel over its height, as stored
 
 
-def _repeat(shot: _Shot, times: int, width: int, height: int, reformatter: VideoReformatter) -> Iterator[np.ndarray]:
+def _repeat(
+    shot: _Shot, times: int, size: tuple[int, int], bars: Bars, reformatter: VideoReformatter
+) -> Iterator[np.ndarray]:
     if times > 0:
         picture = reformatter.reformat(shot.frame, format="rgb24").to_ndarray()
         upright = np.rot90(picture, _quarter_turns(shot.frame))
-        image = _crop(shot, width, height).apply(Image.fromarray(np.ascontiguousarray(upright)))
+        image = _crop(shot, size, bars).apply(Image.fromarray(np.ascontiguousarray(upright)))
         yield from itertools.repeat(np.asarray(image), times)
 
 
-def _crop(shot: _Shot, width: int, height: int) -> Crop:
+def _crop(shot: _Shot, size: tuple[int, int], bars: Bars) -> Crop:
     aspect = 1 / shot.pixel_aspect if _quarter_turns(shot.frame) % 2 else shot.pixel_aspect
-    return Crop.cover(_upright_size(shot.frame), (width, height), aspect)
+    return Crop.cover(_upright_size(shot.frame), size, aspect, bars)
 
 
 def _quarter_turns(frame: av.VideoFrame) -> int:

@@ -53,6 +53,7 @@ def config(**changes):
     with result.unlocked():
         result.update(width=32, height=20, num_frames=40, num_frequencies=6, start_stride=20, max_starts=0, pairs=2)
         result.update(changes)
+    result.filters.max_flicker = 255.0  # the pictures do not move as `sway` says
     return result
 
 

@@ -4,13 +4,14 @@ import numpy as np
 import pytest
 
 from configs.data import get_config
-from data_pipeline import quality
+from data_pipeline import quality, quality_measures
 from data_pipeline.video import Timeline, read_timeline
 
 
 def timeline(count: int, fps: float = 30.0, repeats: tuple[bool, ...] | None = None) -> Timeline:
     times = tuple(i / fps for i in range(count))
-    return Timeline(times, repeats or (False,) * count, count / fps, 64, 40)
+    differences = tuple(0.0 if repeat else 1.0 for repeat in repeats or (False,) * count)
+    return Timeline(times, differences, (0.0,) * count, (0.0,) * count, count / fps, 64, 40)
 
 
 def config(**changes):
@@ -53,7 +54,7 @@ def test_a_still_is_static_not_duplicated():
 
 
 def test_the_captured_tree_shows_two_frames_a_second(shared):
-    timeline_ = read_timeline(shared / "clips" / "captured_tree.avi", 0.02)
+    timeline_ = read_timeline(shared / "clips" / "captured_tree.avi", 24)
     assert len(timeline_.times) == 68 and timeline_.duration == pytest.approx(29.6, abs=0.05)
     starts, reasons = quality.find_starts(timeline_, config(), loop=False)
     assert starts == [] and set(reason.split(":")[0] for reason in reasons.values()) == {"duplicated frames"}
@@ -70,10 +71,11 @@ def motion(moving: float, amplitude: float, width: int = 256) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("moving", "amplitude", "reason"),
-    [(0.05, 1.0, None), (0.9, 1.5, None), (1.0, 0.8, None), (0.3, 0.2, "static"), (1.0, 1.5, "camera motion")],
+    [(0.05, 1.0, None), (0.6, 1.5, None), (0.9, 1.5, "camera motion"), (0.3, 0.2, "static"), (1.0, 0.4, None)],
 )
 @pytest.mark.parametrize("width", [256, 128])
 def test_motion_filters_in_pixels_at_256_wide(moving, amplitude, reason, width):
-    percentiles = quality.motion_percentiles(motion(moving, amplitude * width / 256, width))
-    verdict = quality.judge_motion(percentiles, get_config().filters)
+    trajectories = motion(moving, amplitude * width / 256, width)
+    pictures = np.full((*trajectories.shape[:3], 3), 128, np.uint8)
+    verdict = quality.judge_motion(quality_measures.measure(pictures, trajectories), get_config().filters)
     assert verdict is None if reason is None else verdict.startswith(reason)

@@ -24,7 +24,7 @@ def shown(path: Path, fps: float = 30.0, **options) -> list[int]:
 def test_constant_rate_is_kept(write_video):
     path = write_video("a.mkv", shades(20))
     assert shown(path) == list(range(20))
-    timeline = video.read_timeline(path, 0.02)
+    timeline = video.read_timeline(path, 24)
     assert timeline.num_frames(30) == 20 and (timeline.width, timeline.height) == (64, 40)
 
 
@@ -105,9 +105,9 @@ def test_window_reader_equals_slices_in_any_order(write_video, make_pictures):
     np.testing.assert_array_equal(reader.read(path, 50, loop=True), whole[(50 + np.arange(25)) % 60])
 
 
-def test_repeats_are_marked(write_video):
-    timeline = video.read_timeline(write_video("a.mkv", np.repeat(shades(6), 3, axis=0)), 0.02)
-    assert timeline.repeats == (False, True, True) * 6
+def test_differences_to_the_frame_before_and_across_the_seam(write_video):
+    timeline = video.read_timeline(write_video("a.mkv", np.repeat(shades(6), 3, axis=0)), 24)
+    assert timeline.differences == pytest.approx([20, 0, 0] + [4, 0, 0] * 5, abs=1)  # luma is rounded
 
 
 def test_bad_files_are_user_errors(write_video, make_pictures, tmp_path):
@@ -122,10 +122,10 @@ def test_bad_files_are_user_errors(write_video, make_pictures, tmp_path):
         path = tmp_path / f"{name}.mp4"
         path.write_bytes(content_)
         with pytest.raises(UserError) as error:
-            video.read_timeline(path, 0.02)
+            video.read_timeline(path, 24)
         assert str(error.value).startswith(str(path)) and "leave it out" in str(error.value), error.value
     with pytest.raises(UserError, match="no such file"):
-        video.read_timeline(tmp_path / "absent.mp4", 0.02)
+        video.read_timeline(tmp_path / "absent.mp4", 24)
 
 
 def test_a_truncated_stream_is_found_by_its_declared_length(write_video, make_pictures, tmp_path):
@@ -133,7 +133,7 @@ def test_a_truncated_stream_is_found_by_its_declared_length(write_video, make_pi
     path = tmp_path / "half.avi"
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(UserError, match=r"truncated|damaged"):
-        video.read_timeline(path, 0.02)
+        video.read_timeline(path, 24)
 
 
 def test_sound_without_picture_is_a_user_error(tmp_path):
@@ -146,4 +146,4 @@ def test_sound_without_picture_is_a_user_error(tmp_path):
         file.setframerate(8000)
         file.writeframes(b"\0" * 16000)
     with pytest.raises(UserError, match="no picture"):
-        video.read_timeline(path, 0.02)
+        video.read_timeline(path, 24)

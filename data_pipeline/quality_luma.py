@@ -1,0 +1,147 @@
+"""What one pass over a video's luma tells before any flow is spent: repeats, cuts, fades, black bars, a fingerprint.
+
+Luma is of 255. The pass keeps a few pictures at a time, however long the video is.
+"""
+
+import base64
+import collections
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data_pipeline.contact_sheet import encode_jpeg
+
+_SIDE = 0.25  # s: a fade is judged by what lies so long before and after
+_THUMBNAIL = 64, 40  # there
+_GRID = 0.125  # s: pictures are kept at times 0, g, 2 g, ... with g this or a double, double ... of it,
+_KEPT = 32  # so that no more than this many are
+_PRINT = 16, 10  # pixels of the fingerprint's pictures
+_EDGE = 0.5  # a bar ends in a line: so much of the next two rows is brighter
+_STRIP = 160, 100
+
+
+class LumaPass:
+    """Takes each frame's luma, float32 [h, w], upright, in order of time; `finish` tells what was found."""
+
+    def __init__(self) -> None:
+        self.differences: list[float] = []
+        self.spans: list[float] = []
+        self.kinks: list[float] = []
+        self._first = self._before = np.zeros((0, 0), np.float32)
+        self._recent: collections.deque[tuple[float, np.ndarray]] = collections.deque()
+        self._kept: list[np.ndarray] = []
+        self._grid = _GRID
+        self._rows: list[np.ndarray] = []
+
+    def add(self, time: float, luma: np.ndarray) -> None:
+        if not self._kept:
+            self._first = luma
+        self.differences.append(_difference(luma, self._before))
+        self._before = luma
+        self._blend(time, luma)
+        if time >= len(self._kept) * self._grid - 1e-3:
+            self._kept.append(luma)
+        if len(self._kept) > _KEPT:
+            self._kept, self._grid = self._kept[::2], 2 * self._grid
+        row = luma[luma.shape[0] // 2 : luma.shape[0] // 2 + 1]
+        self._rows.append(np.asarray(_resize(row, (_STRIP[0], 1))[0], np.uint8))
+
+    def _blend(self, time: float, luma: np.ndarray) -> None:
+        """Judges the frames that lie `_SIDE` back, now that what comes after them is known."""
+        self.spans.append(0.0)
+        self.kinks.append(0.0)
+        self._recent.append((time, _resize(luma, _THUMBNAIL)))
+        after = len(self.spans) - 1
+        while self._recent[-1][0] - self._recent[0][0] > 2 * _SIDE + 1e-3:
+            self._recent.popleft()
+        start, before = self._recent[0]
+        middle = (start + time) / 2
+        index = min(range(len(self._recent)), key=lambda i: abs(self._recent[i][0] - middle))
+        if time - start < 1.5 * _SIDE or not 0 < index < len(self._recent) - 1:
+            return
+        now, then = self._recent[index][1], self._recent[-1][1]
+        place = after - (len(self._recent) - 1 - index)
+        share = (self._recent[index][0] - start) / (time - start)
+        self.spans[place] = float(np.abs(then - before).mean())
+        self.kinks[place] = float(np.abs(now - (1 - share) * before - share * then).mean())
+
+    def finish(self, bar_luma: float) -> dict[str, Any]:
+        """The fields of `video.Timeline` of the same names."""
+        self.differences[0] = _difference(self._first, self._before)
+        size = self._kept[-1].shape
+        kept = [luma for luma in self._kept if luma.shape == size]
+        bars = find_bars(np.stack(kept), bar_luma) if bar_luma else (0.0, 0.0, 0.0, 0.0)
+        appearance, changes = _fingerprint(np.stack(kept), bars)
+        series = {"differences": self.differences, "spans": self.spans, "kinks": self.kinks}
+        return {
+            **{name: tuple(round(value, 3) for value in values) for name, values in series.items()},
+            "bars": bars,
+            "appearance": appearance,
+            "changes": changes,
+            "strip": self._strip(),
+        }
+
+    def _strip(self) -> str:
+        """The first picture beside the middle row over time, downwards: a JPEG in base64."""
+        picture = _resize(self._first, _STRIP)
+        over_time = _resize(np.stack(self._rows).astype(np.float32), _STRIP)
+        jpeg = encode_jpeg(np.concatenate([picture, over_time], axis=1).astype(np.uint8))
+        return base64.b64encode(jpeg).decode()
+
+
+def find_bars(lumas: np.ndarray, bar_luma: float) -> tuple[float, float, float, float]:
+    """Black bars left, top, right and bottom as shares of the width and the height, of pictures [n, h, w].
+
+    A bar is never brighter than `bar_luma` anywhere and ends in a straight line: beyond it at least half of the
+    picture's width (or height) is brighter. A dark room passes the first test and fails the second.
+    """
+    brightest, mean = lumas.max(axis=0), lumas.mean(axis=0)
+    left, right = (_bar(b.T, m.T, bar_luma) for b, m in ((brightest, mean), (brightest[:, ::-1], mean[:, ::-1])))
+    inside = slice(left, brightest.shape[1] - right)
+    brightest, mean = brightest[:, inside], mean[:, inside]
+    top, bottom = (_bar(b, m, bar_luma) for b, m in ((brightest, mean), (brightest[::-1], mean[::-1])))
+    height, width = lumas.shape[1:]
+    return left / width, top / height, right / width, bottom / height
+
+
+def _bar(brightest: np.ndarray, mean: np.ndarray, bar_luma: float) -> int:
+    """Rows of a bar at the top, with the one after it, where bar and picture mix; 0: none."""
+    bright = brightest.max(axis=1) > bar_luma
+    count = int(np.argmax(bright))
+    if not bright.any() or count == 0 or count > len(mean) * 0.45:
+        return 0
+    beyond = mean[count : count + 2].max(axis=0) > bar_luma
+    return count + 1 if beyond.mean() >= _EDGE else 0
+
+
+def _fingerprint(lumas: np.ndarray, bars: tuple[float, float, float, float]) -> tuple[str, str]:
+    """The mean picture, and how each kept one departs from it: tiny, each of unit length, int8 in base64."""
+    height, width = lumas.shape[1:]
+    left, top, right, bottom = (round(s * n) for s, n in zip(bars, (width, height, width, height), strict=True))
+    tiny = np.stack([_resize(luma[top : height - bottom, left : width - right], _PRINT) for luma in lumas])
+    mean = tiny.mean(axis=0)
+    changes = np.zeros((_KEPT, *mean.shape), np.float32)
+    changes[: len(tiny)] = tiny - mean
+    return _pack(mean - mean.mean()), _pack(changes)
+
+
+def _pack(values: np.ndarray) -> str:
+    scaled = np.round(values * (127 / max(float(np.abs(values).max()), 1e-6)))
+    return base64.b64encode(scaled.astype(np.int8).tobytes()).decode()
+
+
+def unpack(text: str) -> np.ndarray:
+    """Float32 [n] of unit length (or zero) of a packed part of a fingerprint."""
+    values = np.frombuffer(base64.b64decode(text), np.int8).astype(np.float32)
+    return values / max(float(np.linalg.norm(values)), 1e-6)
+
+
+def _difference(luma: np.ndarray, before: np.ndarray) -> float:
+    """Mean |difference|; 255 where the size changes."""
+    return float(np.abs(luma - before).mean()) if luma.shape == before.shape else 255.0
+
+
+def _resize(luma: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """float32 [h, w] at another (width, height), averaged."""
+    return np.asarray(Image.fromarray(luma).resize(size, Image.Resampling.BOX), np.float32)
