@@ -372,7 +372,7 @@ def test_two_real_stages_in_a_row(tmp_path):
     for expected in ("2 of 2 points finished", "2 of 2 points finished"):
         done = subprocess.run(
             [*command, f"--config.data_dir={tmp_path / 'data'}"],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400,
+            cwd=ROOT, env=environment, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0 and expected in done.stdout, done.stderr
     rows = summary(tmp_path)
