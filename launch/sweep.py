@@ -7,8 +7,8 @@ DIR/summary.csv has a row for each, DIR/sweep.png their losses. The same command
 finished. Exit code 1: not all points finished; 130 or 143: stopped by Ctrl-C or SIGTERM, and the running points saved.
 """
 
-import itertools
 import os
+import re
 import shlex
 import signal
 import subprocess
@@ -40,7 +40,7 @@ flags.DEFINE_string("workdir", None, "Folder of the sweep; gs://... with --backe
 flags.DEFINE_enum("backend", "local", ["local", "tpu"], "This machine, or TPU slices.", flag_values=FLAGS)
 flags.DEFINE_integer("parallel", 1, "Points that run at the same time.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_bool("dry_run", False, "Print the commands and run none.", flag_values=FLAGS)
-flags.DEFINE_string("tpu", None, "Name of the TPU slice; with --parallel=N NAME-1 to NAME-N.", flag_values=FLAGS)
+flags.DEFINE_string("tpu", None, "Each point has the TPU slice NAME-POINT, deleted when it ends.", flag_values=FLAGS)
 flags.DEFINE_string("zone", None, "Zone of the TPU slices.", flag_values=FLAGS)
 flags.DEFINE_string("accelerator", None, "Type of the TPU slices, such as v5litepod-16.", flag_values=FLAGS)
 
@@ -55,17 +55,18 @@ def main(arguments: list[str]) -> None:
             raise UserError(f"--{name} is missing: {FLAGS[name].help}")
     workdir = FLAGS.workdir if "://" in FLAGS.workdir else os.path.abspath(FLAGS.workdir)
     runs = prepare(load_points(FLAGS.config), workdir, arguments)
-    places = range(FLAGS.parallel)
+    if FLAGS.backend == "tpu" and len({slice_name(run) for run in runs}) < len(runs):
+        raise UserError(f"{FLAGS.config}: two points would have one TPU slice; let names differ in letters or digits")
     if FLAGS.dry_run:
-        for run, place in zip(runs, itertools.cycle(places), strict=False):
-            print(f"# {run.point.name}\n{shlex.join(command(run, place))}")
+        for run in runs:
+            print(f"# {run.point.name}\n{shlex.join(command(run))}")
         return
 
     try:
         for run in runs:
             look(run)
         sweep_summary.recall_seconds(runs, workdir)
-        received = Scheduler(runs, workdir, places).go()
+        received = Scheduler(runs, workdir, FLAGS.parallel).go()
         files = sweep_summary.write(runs, workdir), sweep_summary.draw(runs, workdir)
     except ImportError as error:  # of what reads gs://
         raise UserError(f"--workdir={workdir}: {error}; launch/setup.sh tpu installs it") from error
@@ -80,26 +81,32 @@ def main(arguments: list[str]) -> None:
     sys.exit(128 + received if received else int(finished < len(runs)))
 
 
-def command(run: Run, place: int) -> list[str]:
-    """What trains a point; `place`, from 0, is its place among those that run at the same time."""
+def command(run: Run) -> list[str]:
+    """What trains a point."""
     slice_flags = []
     if FLAGS.backend == "tpu":
-        name = FLAGS.tpu if FLAGS.parallel == 1 else f"{FLAGS.tpu}-{place + 1}"
-        slice_flags = [f"--tpu={name}", f"--zone={FLAGS.zone}", f"--accelerator={FLAGS.accelerator}"]
+        # A slice of its own: launch/tpu_train.sh joins what already runs on a slice, which must be this very point.
+        slice_flags = [f"--tpu={slice_name(run)}", f"--zone={FLAGS.zone}", f"--accelerator={FLAGS.accelerator}"]
+        slice_flags += ["--delete_when_done"]
     point_flags = [f"--config={run.point.config}", f"--workdir={run.workdir}", *run.settings]
     return [*TRAIN[FLAGS.backend], *slice_flags, *point_flags]
 
 
-class Scheduler:
-    """Runs what is not finished, in the sweep's order, as many at a time as there are `places`.
+def slice_name(run: Run) -> str:
+    return f"{FLAGS.tpu}-{re.sub('[^a-z0-9]', '-', run.point.name.lower())}"
 
-    The first SIGINT, SIGTERM or SIGHUP is passed on as SIGTERM, at which points save and end; the second kills them.
+
+class Scheduler:
+    """Runs what is not finished, in the sweep's order, `parallel` at a time.
+
+    The first SIGINT, SIGTERM or SIGHUP is passed on as SIGTERM, at which points save and end (on a TPU slice the job
+    goes on, to be joined by the next start); the second kills them.
     """
 
-    def __init__(self, runs: Sequence[Run], workdir: str, places: Sequence[int]):
-        self.runs, self.workdir, self.free = runs, workdir, sorted(places)
+    def __init__(self, runs: Sequence[Run], workdir: str, parallel: int):
+        self.runs, self.workdir, self.parallel = runs, workdir, parallel
         self.logs = log_folder(workdir)
-        self.children: dict[int, tuple[Run, subprocess.Popen, TextIO, float]] = {}  # by place
+        self.children: list[tuple[Run, subprocess.Popen, TextIO, float]] = []  # with log and time of the start
         self.received: list[int] = []
 
     def go(self) -> int:
@@ -117,8 +124,9 @@ class Scheduler:
                 if passed_on < min(len(self.received), 2):
                     passed_on += 1
                     self.stop(signal.SIGTERM if passed_on == 1 else signal.SIGKILL)
-                for place in [place for place, child in self.children.items() if child[1].poll() is not None]:
-                    self.collect(place)
+                for ended in [entry for entry in self.children if entry[1].poll() is not None]:
+                    self.children.remove(ended)
+                    self.collect(*ended)
                 if not self.received:
                     self.start()
                 if not self.children:
@@ -126,13 +134,13 @@ class Scheduler:
                 time.sleep(POLL_SECONDS)
         finally:
             self.bar.close()
-            for _, child, _, _ in self.children.values():  # only after an error here
+            for _, child, _, _ in self.children:  # only after an error here
                 child.terminate()
             for kind, handler in previous.items():
                 signal.signal(kind, handler)
 
     def start(self) -> None:
-        """Starts points that have what they need while places are free; those that never will are blocked."""
+        """Starts points that have what they need; those that never will are blocked."""
         states = {run.point.name: run.state for run in self.runs}
         for run in self.runs:
             if run.state != "waiting":
@@ -142,11 +150,11 @@ class Scheduler:
             if lost:
                 run.state, run.note = "blocked", f"needs {lost[0]}"
                 states[run.point.name] = run.state
-            elif not missing and self.free:
-                self.launch(run, self.free.pop(0))
+            elif not missing and len(self.children) < self.parallel:
+                self.launch(run)
 
-    def launch(self, run: Run, place: int) -> None:
-        arguments = command(run, place)
+    def launch(self, run: Run) -> None:
+        arguments = command(run)
         log = (self.logs / f"{run.point.name}.log").open("a")
         log.write(f"$ {shlex.join(arguments)}\n")
         log.flush()
@@ -154,15 +162,13 @@ class Scheduler:
         child = subprocess.Popen(
             arguments, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
         )
-        self.children[place] = run, child, log, time.monotonic()
+        self.children.append((run, child, log, time.monotonic()))
         run.state = "running"
         self.show()
 
-    def collect(self, place: int) -> None:
+    def collect(self, run: Run, child: subprocess.Popen, log: TextIO, began: float) -> None:
         """Takes the result of a point that has ended."""
-        run, child, log, began = self.children.pop(place)
         log.close()
-        self.free = sorted([*self.free, place])
         run.seconds += time.monotonic() - began
         if child.returncode == 0:
             run.state = "finished"
@@ -176,15 +182,15 @@ class Scheduler:
         sweep_summary.write(self.runs, self.workdir)
 
     def stop(self, number: int) -> None:
-        for run, child, _, _ in self.children.values():
+        for run, child, _, _ in self.children:
             if number == signal.SIGTERM:
-                self.bar.write(f"{run.point.name}: is asked to save and stop", file=sys.stderr)
-                child.terminate()
-            else:
-                os.killpg(child.pid, number)
+                self.bar.write(f"{run.point.name}: is asked to stop", file=sys.stderr)
+            # gid_jax.train's loading processes must outlive its last step; launch/tpu_train.sh waits for its own.
+            alone = number == signal.SIGTERM and FLAGS.backend == "local"
+            (os.kill if alone else os.killpg)(child.pid, number)
 
     def show(self) -> None:
-        self.bar.set_postfix_str(", ".join(run.point.name for run, *_ in self.children.values()))
+        self.bar.set_postfix_str(", ".join(run.point.name for run, *_ in self.children))
 
 
 def log_folder(workdir: str) -> Path:

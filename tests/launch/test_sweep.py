@@ -23,7 +23,8 @@ import json, os, signal, sys, time
 from pathlib import Path
 from gid_jax.train import FLAGS
 
-FLAGS([argument for argument in sys.argv if not argument.startswith(("--tpu", "--zone", "--accelerator"))])
+of_the_slice = ("--tpu", "--zone", "--accelerator", "--delete_when_done")
+FLAGS([argument for argument in sys.argv if not argument.startswith(of_the_slice)])
 config, workdir = FLAGS.config, Path(FLAGS.workdir)
 events = workdir.parent / "events.txt"
 
@@ -279,25 +280,27 @@ def test_dry_run_prints_commands_for_a_shell_and_runs_none(place, capsys, monkey
     tpu = ("--backend=tpu", "--tpu=pod", "--zone=us-east1-c", "--accelerator=v5litepod-16", "--workdir=gs://b/s")
     assert run(place, DATA, "--dry_run", "--parallel=2", *tpu) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert shlex.split(lines[1])[:6] == [
+    assert shlex.split(lines[1])[:7] == [
         "launch/tpu_train.sh",
-        "--tpu=pod-1",
+        "--tpu=pod-a",
         "--zone=us-east1-c",
         "--accelerator=v5litepod-16",
+        "--delete_when_done",
         "--config=configs/vae.py:test",
         "--workdir=gs://b/s/a",
     ]
-    assert "--tpu=pod-2 " in lines[3] and lines[3].endswith("--config.vae=gs://b/s/a")
+    assert "--tpu=pod-b " in lines[3] and lines[3].endswith("--config.vae=gs://b/s/a")
 
 
-def test_tpu_points_share_as_many_slices_as_run_at_a_time(place):
-    write_sweep(place, vae("a", seed=2), vae("b"), vae("c"))
+def test_each_tpu_point_has_a_slice_of_its_own_and_joins_it_again(place):
+    write_sweep(place, vae("A_0.5", seed=3), vae("b"))
     tpu = ("--backend=tpu", "--tpu=pod", "--zone=z", "--accelerator=v5litepod-16")
-    assert run(place, DATA, "--parallel=2", *tpu) == 0
-    commands = [(place / "out" / "logs" / f"{name}.log").read_text().splitlines()[0] for name in "abc"]
-    slices = [argument for command in commands for argument in shlex.split(command) if argument.startswith("--tpu=")]
-    assert slices[:2] == ["--tpu=pod-1", "--tpu=pod-2"] and slices[2] in slices[:2]
-    assert [row["state"] for row in summary(place).values()] == ["finished"] * 3
+    assert run(place, DATA, *tpu) == 130
+    assert run(place, DATA, *tpu) == 0
+    logs = (place / "out" / "logs" / "A_0.5.log", place / "out" / "logs" / "b.log")
+    words = [word for log in logs for word in log.read_text().split() if word.startswith("--tpu=")]
+    assert words == ["--tpu=pod-a-0-5", "--tpu=pod-a-0-5", "--tpu=pod-b"]
+    assert [row["state"] for row in summary(place).values()] == ["finished"] * 2
 
 
 @pytest.mark.parametrize(
@@ -324,6 +327,11 @@ def test_tpu_points_share_as_many_slices_as_run_at_a_time(place):
         ([vae("a")], [], "point a: no data set is named"),
         ([vae("a")], [DATA, "--wrokdir=x"], "unexpected argument '--wrokdir=x'"),
         ([vae("a")], [DATA, "--backend=tpu", "--zone=z", "--accelerator=v"], "--tpu is missing"),
+        (
+            [vae("a_1"), vae("a.1")],
+            [DATA, "--backend=tpu", "--tpu=t", "--zone=z", "--accelerator=v"],
+            "two points would have one TPU slice",
+        ),
         ([vae("a")], [DATA, "--workdir=/proc/none"], "/proc/none"),
     ],
 )
@@ -372,7 +380,7 @@ def test_two_real_stages_in_a_row(tmp_path):
     for expected in ("2 of 2 points finished", "2 of 2 points finished"):
         done = subprocess.run(
             [*command, f"--config.data_dir={tmp_path / 'data'}"],
-            cwd=ROOT, env=environment, capture_output=True, text=True, timeout=400,
+            cwd=ROOT, env=environment, capture_output=True, text=True,
         )  # fmt: skip
         assert done.returncode == 0 and expected in done.stdout, done.stderr
     rows = summary(tmp_path)
