@@ -9,6 +9,7 @@ import collections
 import dataclasses
 import html
 import io
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -48,7 +49,11 @@ class Row:
 
     @property
     def verdict(self) -> str:
-        return "accepted" if self.reason is None else self.reason.split(":")[0].split(" (")[0].split(",")[0]
+        """What a filter's reason begins with, up to its colon; what the decoder says has none."""
+        if self.reason is None:
+            return "accepted"
+        match = re.match(r"([a-z -]+): ", self.reason)
+        return match[1] if match else "unreadable"
 
 
 def strip(pictures: np.ndarray, trajectories: np.ndarray) -> bytes:

@@ -166,7 +166,7 @@ def _open_clips(paths: Sequence[Path], loops: str | None, exact: bool) -> tuple[
             entry["reason"] = _without_path(error, str(path))
             continue
         if clip.digest in clips:
-            entry["reason"] = f"same content as {clips[clip.digest].path}"
+            entry["reason"] = f"copy: same content as {clips[clip.digest].path}"
         else:
             clips[clip.digest] = clip
             entry["video_id"], entry["loop"] = clip.video_id, clip.loop
