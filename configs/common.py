@@ -27,6 +27,7 @@ def training(task: str, preset: str, *, batch_size: int, num_steps: int, learnin
     config.data_dir = ""
     config.width, config.height = SIZES[preset]
     config.num_frequencies = FREQUENCIES[preset]
+    config.normalization = "adaptive"  # of spectra; or "size"
     config.vae = config.base = ""  # workdirs of earlier stages
 
     config.batch_size = batch_size  # global
@@ -91,6 +92,7 @@ def denoiser_model(config: ConfigDict, preset: str, *, frequency_attention: bool
             "frequency_attention": frequency_attention,
             "norm_groups": groups,
         },
+        "variance_head": not large,  # not in the paper; useful samples after far fewer steps
     }
 
 

@@ -6,7 +6,7 @@ from configs import common
 
 _BATCH = {"paper": 96, "highres": 96, "demo": 16, "test": 8}
 _STEPS = {"paper": 750_000, "highres": 750_000, "demo": 4600, "test": 8}
-_RATE = {"paper": 5e-5, "highres": 5e-5, "demo": 5e-4, "test": 1e-3}
+_RATE = {"paper": 5e-5, "highres": 5e-5, "demo": 1e-3, "test": 1e-3}
 
 
 def get_config(preset: str = "paper") -> ConfigDict:

@@ -1,5 +1,6 @@
 """Videos -> the finished data set: what goes in, which split, the report, and the one rename that makes it visible."""
 
+import collections
 import contextlib
 import fnmatch
 import functools
@@ -16,8 +17,8 @@ import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from ml_collections import ConfigDict
 
-from data_pipeline import contact_sheet, pipeline, quality
-from data_pipeline.examples import Clip, ExampleStore, StoreUnwritable, open_clip
+from data_pipeline import contact_sheet, failures, pipeline, quality
+from data_pipeline.examples import Clip, ExampleStore, open_clip
 from data_pipeline.gid_motion.gid_motion_dataset_builder import Builder, GidMotionConfig
 from data_pipeline.trajectories import Estimator
 from data_pipeline.video import SUFFIXES
@@ -49,6 +50,25 @@ def build(
     """
     options = pipeline.parse_options([]) if options is None else options
     root = _make_folder(data_dir)
+    try:
+        return _build(root, videos, config, holdout, loops, exact, options, estimator)
+    except Exception as error:
+        reason = failures.explain(error)
+        if reason is None:
+            raise
+        raise UserError(f"{reason} and run again: the build goes on") from error
+
+
+def _build(
+    root: Path,
+    videos: str | None,
+    config: ConfigDict,
+    holdout: str | None,
+    loops: str | None,
+    exact: bool,
+    options: PipelineOptions,
+    estimator: Estimator,
+) -> Path:
     began = time.monotonic()
     clips, report = _open_clips(find_videos(videos), loops, exact)
     name = "procedural_exact" if exact else config.preset
@@ -62,14 +82,11 @@ def build(
 
     spec = pipeline.StoreSpec(str(root / ".cache"), config, estimator)
     store = spec.open()
-    try:
-        with _watch("videos", clips, store.has_timeline):
-            pipeline.read_timelines(clips, spec, options)
-        starts = _find_starts(store, clips, config.filters, report)
-        with _watch("start frames", starts, lambda element: store.has(*element)):
-            pipeline.make_examples(starts, spec, options)
-    except StoreUnwritable as error:
-        raise UserError(f"{error}; make room or mend the permission and run again: the build goes on") from error
+    with _watch("videos", clips, store.has_timeline):
+        counters = pipeline.read_timelines(clips, spec, options)
+    starts = _find_starts(store, clips, config.filters, report)
+    with _watch("start frames", starts, lambda element: store.has(*element)):
+        counters |= pipeline.make_examples(starts, spec, options)
     accepted = _judge(store, starts, config.filters, report)
     splits = choose_split(list(accepted), config.test_fraction, holdout) if accepted else {}
     for clip in accepted:
@@ -78,8 +95,9 @@ def build(
         split: [store.example_path(clip, start) for clip in members for start in accepted[clip]]
         for split, members in splits.items()
     }
+    counters |= _count_rejections(report)
     seconds = {"examples": round(time.monotonic() - began, 1)}
-    _write_report(root, config, name, report, paths, seconds)
+    _write_report(root, config, name, report, paths, seconds, counters)
     _write_sheet(root, config, store, clips, report)
     if not accepted:
         raise UserError(f"{videos}: no clip is fit for training; the reasons are in {root / REPORT_NAME}")
@@ -93,22 +111,23 @@ def build(
     finished.rename(final)
     shutil.rmtree(staging, ignore_errors=True)
     seconds["total"] = round(time.monotonic() - began, 1)
-    _write_report(root, config, name, report, paths, seconds)
+    counters["examples written"] = sum(map(len, paths.values()))
+    _write_report(root, config, name, report, paths, seconds, counters)
+    print("; ".join(f"{name}: {count}" for name, count in sorted(counters.items())))
     return final
 
 
 def find_videos(videos: str | None) -> list[Path]:
-    """Files of a folder, to any depth, that are named like videos; or the matches of a glob, whatever their names."""
+    """What is named like a video in a folder, to any depth; or the matches of a glob, whatever their names."""
     if not videos:
         raise UserError("--videos: missing; name a folder of videos or a glob")
     if Path(videos).is_dir():
         found = [path for path in Path(videos).rglob("*") if path.suffix.lower() in SUFFIXES]
     else:
         found = [Path(path) for path in glob.glob(videos, recursive=True)]
-    found = sorted(path for path in found if path.is_file())
-    if not found:
+    if not any(path.is_file() for path in found):
         raise UserError(f"--videos={videos}: no video there; name a folder of videos or a glob")
-    return found
+    return sorted(found)
 
 
 def choose_split(clips: Sequence[Clip], test_fraction: float, holdout: str | None) -> dict[str, list[Clip]]:
@@ -163,10 +182,10 @@ def _open_clips(paths: Sequence[Path], loops: str | None, exact: bool) -> tuple[
         try:
             clip = open_clip(path, loop=loops is not None and matches(str(path), loops), exact=exact)
         except UserError as error:
-            entry["reason"] = _without_path(error, str(path))
+            entry["reason"] = str(error).removeprefix(f"{path}: ")
             continue
         if clip.digest in clips:
-            entry["reason"] = f"copy: same content as {clips[clip.digest].path}"
+            entry["reason"] = f"same content (as {clips[clip.digest].path})"
         else:
             clips[clip.digest] = clip
             entry["video_id"], entry["loop"] = clip.video_id, clip.loop
@@ -184,7 +203,7 @@ def _find_starts(
         try:
             starts, reasons = store.starts(clip)
         except UserError as error:
-            entry["reason"] = _without_path(error, clip.path)
+            entry["reason"] = clip.without_path(error)
             continue
         entry["rejected"] = [{"start": start, "reason": reason} for start, reason in reasons.items()]
         if not starts:
@@ -213,7 +232,7 @@ def _judge(
             summary = store.summary(clip, start)
             reason = quality.judge_motion(summary, filters)
         except UserError as error:
-            reason = _without_path(error, clip.path)
+            reason = clip.without_path(error)
         if reason is not None:
             entry["rejected"].append({"start": start, "reason": reason})
             continue
@@ -223,6 +242,14 @@ def _judge(
         if clip not in accepted:
             report[clip.path]["reason"] = report[clip.path]["rejected"][-1]["reason"]
     return accepted
+
+
+def _count_rejections(report: dict[str, dict[str, Any]]) -> pipeline.Counters:
+    """How many videos gave no example, and how many start frames were turned down, by reason."""
+    videos = [entry["reason"] for entry in report.values() if "reason" in entry]
+    clips = [rejected["reason"] for entry in report.values() for rejected in entry["rejected"]]
+    named = [("videos rejected", reason) for reason in videos] + [("clips rejected", reason) for reason in clips]
+    return dict(collections.Counter(f"{what}: {pipeline.reason_kind(reason)}" for what, reason in named))
 
 
 @contextlib.contextmanager
@@ -296,6 +323,7 @@ def _write_report(
     report: dict[str, Any],
     paths: dict[str, list[str]],
     seconds: dict[str, float],
+    counters: pipeline.Counters,
 ) -> None:
     content = {
         "data_set": f"gid_motion/{name}/{Builder.VERSION}",
@@ -303,6 +331,7 @@ def _write_report(
         "examples": {split: len(members) for split, members in paths.items()},
         "bytes_per_example": [round(Path(path).stat().st_size) for members in paths.values() for path in members],
         "seconds": seconds,
+        "counters": dict(sorted(counters.items())),
         "videos": list(report.values()),
     }
     temporary = root / (REPORT_NAME + ".tmp")
@@ -319,13 +348,16 @@ def _write_sheet(
         clip, name = by_path.get(path), Path(path).name
         if clip is None or not entry["accepted"] + entry["rejected"]:
             strip = functools.partial(store.strip, clip, 0) if clip else None
-            rows.append(contact_sheet.Row(name, None, entry["reason"], strip=strip))
+            kind = pipeline.reason_kind(entry["reason"])
+            rows.append(contact_sheet.Row(name, None, kind, entry["reason"], strip=strip))
             continue
         for verdict in entry["accepted"] + entry["rejected"]:
             start = verdict["start"]
             power = store.summary(clip, start)["power"] if store.is_made(clip, start) else None
             strip = functools.partial(store.strip, clip, start)
-            rows.append(contact_sheet.Row(name, start, verdict.get("reason"), power, strip))
+            reason = verdict.get("reason", "")
+            kind = pipeline.reason_kind(reason) if reason else contact_sheet.ACCEPTED
+            rows.append(contact_sheet.Row(name, start, kind, reason, power, strip))
     frequencies = [k * config.fps / config.num_frames for k in range(config.num_frequencies)]
     contact_sheet.write(root / SHEET_NAME, f"Clips of {root.name}", rows, frequencies)
 
@@ -335,7 +367,3 @@ def _read_json(path: Path) -> Any:
         return json.loads(path.read_text())
     except (OSError, ValueError):
         return None
-
-
-def _without_path(error: UserError, path: str) -> str:
-    return str(error).removeprefix(f"{path}: ")

@@ -4,11 +4,13 @@ The folder is the build's memory: what is there is not computed again, whichever
 """
 
 import base64
+import contextlib
 import dataclasses
 import functools
 import hashlib
 import json
 import time
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,8 @@ import numpy as np
 from flax import serialization
 from ml_collections import ConfigDict
 
-from data_pipeline import contact_sheet, quality, quality_measures, trajectories, video
+from data_pipeline import contact_sheet, isolation, quality, quality_measures, trajectories, video
+from data_pipeline.failures import StoreUnwritable
 from gid_jax.data import codec
 from gid_jax.errors import UserError
 from gid_jax.motion.spectrum import to_spectrum
@@ -40,9 +43,14 @@ class Clip:
     def video_id(self) -> str:
         return f"{Path(self.path).stem}-{self.digest[:8]}"
 
+    def without_path(self, error: UserError) -> str:
+        """The reason in an error about this clip."""
+        return str(error).removeprefix(f"{self.path}: ")
+
 
 def open_clip(path: Path, *, loop: bool, exact: bool) -> Clip:
     """Raises `UserError` for a file that cannot be read, or without the exact trajectories that are asked for."""
+    video.check_file(path)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
@@ -54,10 +62,6 @@ def open_clip(path: Path, *, loop: bool, exact: bool) -> Clip:
     return Clip(str(path), digest, loop, str(exact_path) if exact else None)
 
 
-class StoreUnwritable(Exception):
-    """A full disk or a lost permission: no verdict on a video, so the build stops."""
-
-
 class ExampleStore:
     """Timelines and examples in `folder`, made on first demand. `config` is configs/data.py's."""
 
@@ -66,12 +70,18 @@ class ExampleStore:
         deciding = json.dumps([RECIPE, *(config[name] for name in _DECIDING)])
         self._folder = folder / hashlib.sha256(deciding.encode()).hexdigest()[:16]
         self._folder.mkdir(parents=True, exist_ok=True)
-        self._reader = video.WindowReader(config.num_frames, fps=config.fps, width=config.width, height=config.height)
+        read = functools.partial(isolation.iterate, video.read_frames)
+        self._reader = video.WindowReader(
+            config.num_frames, fps=config.fps, width=config.width, height=config.height, read=read
+        )
 
     def timeline(self, clip: Clip) -> video.Timeline:
         """Raises `UserError` where the video is damaged."""
-        read = functools.partial(video.read_timeline, Path(clip.path), self._config.bar_luma)
-        return video.Timeline(**_once(self._timeline_path(clip), lambda: dataclasses.asdict(read()), clip.path))
+
+        def read() -> dict[str, Any]:
+            return dataclasses.asdict(isolation.call(video.read_timeline, Path(clip.path), self._config.bar_luma))
+
+        return video.Timeline(**_once(self._timeline_path(clip), read, clip))
 
     def starts(self, clip: Clip) -> tuple[list[int], dict[int, str]]:
         """`quality.find_starts` of the clip. Raises `UserError` where the video is damaged."""
@@ -92,7 +102,12 @@ class ExampleStore:
 
         Raises `UserError` where it cannot be made.
         """
-        return _once(self._path(clip, start, "json"), lambda: self._make(clip, start), clip.path)
+        path = self._path(clip, start, "json")
+        summary = _once(path, lambda: self._make(clip, start), clip)
+        if not Path(self.example_path(clip, start)).is_file():
+            path.unlink()
+            summary = _once(path, lambda: self._make(clip, start), clip)
+        return summary
 
     def _make(self, clip: Clip, start: int) -> dict[str, Any]:
         began = time.monotonic()
@@ -132,10 +147,10 @@ class ExampleStore:
         pictures = self._reader.read(Path(clip.path), start, loop=clip.loop, bars=bars)
         motion = trajectories.estimate_trajectories(pictures, config.flow_preset, self._estimator)
         if not np.all(np.isfinite(motion)):
-            raise UserError(f"{clip.path}: the flow from frame {start} is not finite; leave it out")
+            raise UserError(f"{clip.path}: flow not finite: from frame {start}; leave it out")
         generator = np.random.default_rng([int(clip.digest[:15], 16), start])
         times = sorted(generator.choice(np.arange(1, config.num_frames), config.pairs, replace=False).tolist())
-        crop = video.source_crop(Path(clip.path), config.width, config.height, bars)
+        crop = isolation.call(video.source_crop, Path(clip.path), config.width, config.height, bars)
         spectrum = np.asarray(_spectrum(config.num_frequencies)(motion))
         example = codec.encode_example(
             image=pictures[0],
@@ -144,7 +159,7 @@ class ExampleStore:
             target_frames=pictures[times],
             target_flows=motion[times],
             target_times=times,
-            video_id=clip.video_id.encode(),
+            video_id=clip.video_id.encode(errors="backslashreplace"),
             start=start,
             fps=float(config.fps),
             scale=crop.scale,
@@ -179,24 +194,36 @@ def _spectrum(num_frequencies: int) -> Callable:
     return jax.jit(functools.partial(to_spectrum, num_frequencies=num_frequencies))
 
 
-def _once(path: Path, compute: Callable[[], dict[str, Any]], name: str) -> dict[str, Any]:
+def _once(path: Path, compute: Callable[[], dict[str, Any]], clip: Clip) -> dict[str, Any]:
     """What `compute` returned when `path` was first asked for; a `UserError` is remembered likewise."""
-    if not path.is_file():
+    result = _read(path)
+    if result is None:
         try:
             result = compute()
         except UserError as error:
-            result = {"error": str(error).removeprefix(f"{name}: ")}
-        _write(path, json.dumps(result).encode())
-    result = json.loads(path.read_bytes())
+            result = {"error": clip.without_path(error)}
+        content = json.dumps(result).encode()
+        _write(path, content)
+        result = json.loads(content)
     if "error" in result:
-        raise UserError(f"{name}: {result['error']}")
+        raise UserError(f"{clip.path}: {result['error']}")
     return result
 
 
+def _read(path: Path) -> dict[str, Any] | None:
+    """None where there is nothing, or what a power cut left."""
+    try:
+        return json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+
+
 def _write(path: Path, content: bytes) -> None:
-    temporary = path.with_name(f"{path.name}.{time.time_ns():x}.tmp")
+    temporary = path.with_name(f"{path.name}.{uuid.uuid4().hex}.tmp")
     try:
         temporary.write_bytes(content)
         temporary.replace(path)
     except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
         raise StoreUnwritable(f"{path}: cannot be written ({error.strerror})") from error

@@ -3,12 +3,17 @@
 Only names travel between the steps; examples lie in the store, so a worker that dies costs what it had in hand.
 """
 
+import collections
+import contextlib
 import dataclasses
 import json
-from collections.abc import Sequence
+import re
+import threading
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import apache_beam as beam
+import grpc
 import numpy as np
 from apache_beam.options.pipeline_options import (
     DirectOptions,
@@ -21,9 +26,12 @@ from ml_collections import ConfigDict
 from data_pipeline.examples import Clip, ExampleStore, load_example
 from data_pipeline.statistics import CombineSpectra, SpectrumSums
 from data_pipeline.trajectories import Estimator
+from data_pipeline.workers import WorkerProcess, follow_parent
 from gid_jax.data.codec import decode_field
 from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
+
+Counters = dict[str, int]
 
 _LOCAL_RUNNER = "apache_beam.runners.portability.fn_api_runner.fn_runner.FnApiRunner"
 
@@ -57,31 +65,64 @@ def find_runner(options: PipelineOptions) -> str | None:
     return None if runner == "DirectRunner" else runner
 
 
-def read_timelines(clips: Sequence[Clip], spec: StoreSpec, options: PipelineOptions) -> None:
+def reason_kind(reason: str) -> str:
+    """What a reason begins with, without its particulars: `too short` of `too short: 1.20 s, a clip needs 5.00 s`."""
+    return re.split(r"\s*[:(,]| after \d", reason, maxsplit=1)[0]
+
+
+def read_timelines(clips: Sequence[Clip], spec: StoreSpec, options: PipelineOptions) -> Counters:
     """Fills the store with the timeline, or the reason against it, of every clip."""
-    with _pipeline(options) as root:
+    counters: Counters = {}
+    with _pipeline(options, counters) as root:
         root | beam.Create(list(clips)) | "read timelines" >> beam.ParDo(_ReadTimeline(spec))
+    return counters
 
 
-def make_examples(starts: Sequence[tuple[Clip, int]], spec: StoreSpec, options: PipelineOptions) -> None:
+def make_examples(starts: Sequence[tuple[Clip, int]], spec: StoreSpec, options: PipelineOptions) -> Counters:
     """Fills the store with an example, or the reason against it, for every start frame."""
-    with _pipeline(options) as root:
+    counters: Counters = {}
+    with _pipeline(options, counters) as root:
         elements = root | beam.Create(list(starts))
         if find_runner(options) or (options.view_as(DirectOptions).direct_num_workers or 1) > 1:
             elements = elements | beam.Reshuffle()  # one video's clips go to many workers; one worker reads in order
         elements | "make examples" >> beam.ParDo(_MakeExample(spec))
+    return counters
 
 
 def compute_statistics(paths: Sequence[str], config: ConfigDict, out: Path, options: PipelineOptions) -> None:
     """Writes the `DatasetStatistics` of the training examples at `paths` to `out`."""
-    with _pipeline(options) as root:
+    with _pipeline(options, {}) as root:
         spectra = root | beam.Create(sorted(paths)) | "decode" >> beam.Map(_load_spectrum)
         sums = spectra | beam.CombineGlobally(CombineSpectra(config.num_frequencies))
         sums | "write" >> beam.Map(_write_statistics, config.to_json(), str(out))
 
 
-def _pipeline(options: PipelineOptions) -> beam.Pipeline:
-    return beam.Pipeline(runner=find_runner(options) or _LOCAL_RUNNER, options=options)
+@contextlib.contextmanager
+def _pipeline(options: PipelineOptions, counters: Counters) -> Iterator[beam.Pipeline]:
+    """Runs what is built inside and adds this project's counters to `counters`. Raises `WorkerLost`."""
+    WorkerProcess.lost = None
+    report_thread = threading.excepthook
+    threading.excepthook = lambda failed: None if issubclass(failed.exc_type, grpc.RpcError) else report_thread(failed)
+    try:
+        with beam.Pipeline(runner=find_runner(options) or _LOCAL_RUNNER, options=options) as root:
+            yield root
+    except RuntimeError as error:
+        if WorkerProcess.lost is None:
+            raise
+        raise WorkerProcess.lost from error
+    finally:
+        threading.excepthook = report_thread
+    total = collections.Counter(counters)
+    for counter in root.result.metrics().query(_METRICS)["counters"]:
+        total[counter.key.metric.name] += counter.committed
+    counters |= total
+
+
+_METRICS = beam.metrics.MetricsFilter().with_namespace("gid_motion")
+
+
+def _count(name: str) -> None:
+    beam.metrics.Metrics.counter("gid_motion", name).inc()
 
 
 class _WithStore(beam.DoFn):
@@ -89,6 +130,7 @@ class _WithStore(beam.DoFn):
         self._spec = spec
 
     def setup(self) -> None:
+        follow_parent()
         self._store = self._spec.open()
 
 
@@ -96,18 +138,18 @@ class _ReadTimeline(_WithStore):
     def process(self, clip: Clip) -> None:
         try:
             self._store.starts(clip)
-            beam.metrics.Metrics.counter("gid_motion", "videos_read").inc()
-        except UserError:
-            beam.metrics.Metrics.counter("gid_motion", "videos_rejected").inc()
+            _count("videos decoded")
+        except UserError as error:
+            _count(f"videos rejected: {reason_kind(clip.without_path(error))}")
 
 
 class _MakeExample(_WithStore):
     def process(self, element: tuple[Clip, int]) -> None:
         try:
             self._store.summary(*element)
-            beam.metrics.Metrics.counter("gid_motion", "examples").inc()
-        except UserError:
-            beam.metrics.Metrics.counter("gid_motion", "clips_rejected").inc()
+            _count("examples made")
+        except UserError as error:
+            _count(f"clips rejected: {reason_kind(element[0].without_path(error))}")
 
 
 def _load_spectrum(path: str) -> np.ndarray:

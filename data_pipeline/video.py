@@ -7,12 +7,13 @@ so that only pictures of the target size are ever kept.
 
 import collections
 import dataclasses
+import errno
 import functools
 import itertools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import av
 import numpy as np
@@ -23,10 +24,15 @@ from data_pipeline.quality_luma import LumaPass
 from gid_jax.errors import UserError
 
 SUFFIXES = (".mp4", ".mov", ".m4v", ".mkv", ".webm", ".avi", ".gif", ".mpg", ".mpeg", ".ts", ".wmv", ".flv", ".ogv")
+MAX_GAP = 60.0  # s from one frame to the next; more is a damaged time stamp, and would repeat a frame for years
 Bars = tuple[float, float, float, float]
 """What black bars take of a picture: left, top, right, bottom, as shares of its width and height."""
 NO_BARS: Bars = (0.0, 0.0, 0.0, 0.0)
 _TOLERANCE = 0.05  # of a frame: time stamps in whole milliseconds are that coarse
+
+
+def on_frame() -> None:
+    """Called for every decoded frame; `isolation` puts its own here, to tell a slow decoder from one that hangs."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,8 +146,16 @@ def read_frames(
 class WindowReader:
     """Reads windows of `length` frames. Windows of one video that are asked for in order cost one pass over it."""
 
-    def __init__(self, length: int, *, fps: float, width: int, height: int):
-        self._read = functools.partial(read_frames, fps=fps, width=width, height=height)
+    def __init__(
+        self,
+        length: int,
+        *,
+        fps: float,
+        width: int,
+        height: int,
+        read: Callable[..., Iterator[np.ndarray]] = read_frames,
+    ):
+        self._read = functools.partial(read, fps=fps, width=width, height=height)
         self._window: collections.deque[np.ndarray] = collections.deque(maxlen=length)
         self._playing: tuple[Path, bool, Bars] | None = None
         self._frames: Iterator[np.ndarray] = iter(())
@@ -200,38 +214,67 @@ def _upright_size(frame: av.VideoFrame) -> tuple[int, int]:
 
 
 def _decode(path: Path) -> Iterator[_Shot]:
-    """In order of presentation. A frame whose time does not advance is left out."""
-    if not path.is_file():
-        raise UserError(f"{path}: no such file; check --videos")
-    if path.stat().st_size == 0:
-        raise UserError(f"{path}: the file is empty; copy it again or leave it out")
+    """In order of presentation. A frame whose time does not advance is left out.
+
+    One thread decodes, because what more of them make of a damaged stream depends on their number. The file is opened
+    by descriptor, which keeps playlists from drawing in other files.
+    """
+    check_file(path)
     origin, last, length, declared = None, -math.inf, 0.0, None
     try:
-        with av.open(str(path), metadata_errors="ignore") as container:
+        with path.open("rb") as file, _open(file) as container:
             if not container.streams.video:
                 raise UserError(f"{path}: has no picture, only sound or data; leave it out")
             stream = container.streams.video[0]
-            stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = 1
             if stream.duration and stream.time_base:
                 declared = float(stream.duration * stream.time_base)
             aspect = float(stream.sample_aspect_ratio or 1)
             usual = float(1 / stream.average_rate) if stream.average_rate else 1 / 30
             for frame in container.decode(stream):
+                on_frame()
                 time = last + usual if frame.time is None else frame.time
+                if frame.is_corrupt:
+                    raise ValueError("a frame is incomplete")
                 origin = (0.0 if frame.time is None else time) if origin is None else origin
                 if not time > last:
                     continue
                 length = float(frame.duration * frame.time_base) if frame.duration and frame.time_base else usual
+                if max(length, time - max(last, origin)) > MAX_GAP:
+                    raise ValueError(f"time stamps jump by over {MAX_GAP:g} s")
                 last = time
                 yield _Shot(time - origin, length, frame, aspect)
     except (av.error.FFmpegError, ValueError) as error:
-        found = "not a video, or damaged" if origin is None else f"damaged after {last - origin:.1f} s"
-        raise UserError(f"{path}: {found} ({_reason(error)}); export it again or leave it out") from error
+        if getattr(error, "errno", None) == errno.ENOMEM:
+            raise MemoryError from error
+        after = "" if last == -math.inf else f" after {last - (origin or 0.0):.1f} s"
+        found = f"damaged ({_reason(error)}{after})" if after else f"not a video, or damaged ({_reason(error)})"
+        raise UserError(f"{path}: {found}; export it again or leave it out") from error
     if origin is None:
         raise UserError(f"{path}: holds no frame that can be decoded; export it again or leave it out")
     if declared is not None and last - origin + length < 0.9 * declared - 0.1:
         found = f"{last - origin + length:.1f} of {declared:.1f} s"
         raise UserError(f"{path}: truncated, only {found} are there; copy it again or leave it out")
+
+
+def check_file(path: Path) -> None:
+    """Raises `UserError` for what is no file, an empty one, or one that cannot be read."""
+    if path.is_dir():
+        raise UserError(f"{path}: a folder, not a video; rename it or leave it out")
+    if not path.is_file():
+        kind = "not a file" if path.exists() else "leads nowhere" if path.is_symlink() else "no such file"
+        raise UserError(f"{path}: {kind}; check --videos")
+    try:
+        with path.open("rb") as file:
+            if not file.read(1):
+                raise UserError(f"{path}: the file is empty; copy it again or leave it out")
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); mend its permissions or leave it out") from error
+
+
+def _open(file: BinaryIO) -> av.container.InputContainer:
+    options = {"fd": str(file.fileno()), "protocol_whitelist": "fd"}
+    return av.open("fd:", options=options, metadata_errors="ignore")
 
 
 def _reason(error: Exception) -> str:

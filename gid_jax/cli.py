@@ -17,6 +17,9 @@ class ConfigFlags(flags.FlagValues):
         except (AttributeError, KeyError) as error:
             detail = error.args[0] if error.args and isinstance(error.args[0], Exception) else error
             raise UserError(f"no such setting in the configuration: {detail.args[0]}") from error
+        except OSError as error:
+            named = next((argument for argument in argv if argument.startswith("--config=")), "--config")
+            raise UserError(f"{named}: no such configuration file") from error
 
 
 def run(main: Callable[[list[str]], None], flag_values: flags.FlagValues, argv: Sequence[str] | None = None) -> None:

@@ -20,6 +20,7 @@ flags.DEFINE_string("vae", None, "workdir of stage 1", flag_values=FLAGS)
 flags.DEFINE_string("denoiser", None, "workdir of stage 3, or of stage 2", flag_values=FLAGS)
 flags.DEFINE_string("renderer", None, "workdir of stage 4", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "folder to write; a bundle there is replaced", flag_values=FLAGS)
+flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "of the weights on disk", flag_values=FLAGS)
 
 TASKS = {"vae": ("vae",), "denoiser": ("denoiser", "coordinated"), "renderer": ("renderer",)}
 
@@ -33,7 +34,7 @@ def main(arguments: list[str]) -> None:
     check_target(FLAGS.out)
     stages = {part: load_stage(str(FLAGS[part].value), tasks) for part, tasks in TASKS.items()}
     bundle = make_bundle(stages)
-    save_bundle(bundle, FLAGS.out)
+    save_bundle(bundle, FLAGS.out, FLAGS.dtype)
     sizes = ", ".join(f"{part} {_count(params) / 1e6:.2f} M" for part, params in bundle.params.items())
     print(f"{FLAGS.out}: {bundle.width} x {bundle.height}, {bundle.num_frequencies} frequencies; parameters: {sizes}")
 
@@ -66,6 +67,7 @@ def make_bundle(stages: dict[str, Stage]) -> Bundle:
         num_frequencies=denoiser.config.num_frequencies,
         schedule=denoiser.config.schedule.to_dict(),
         prediction=denoiser.config.prediction,
+        normalization=denoiser.config.normalization,
         provenance={
             part: {"task": stage.config.task, "steps": int(stage.step), "parameters": _count(params[part])}
             for part, stage in stages.items()

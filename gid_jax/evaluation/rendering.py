@@ -10,17 +10,19 @@ from gid_jax.evaluation.examples import Example
 from gid_jax.evaluation.model import Model
 from gid_jax.metrics import image as image_metrics
 from gid_jax.metrics.bootstrap import estimate
+from gid_jax.metrics.lpips import lpips
 from gid_jax.render.splatting import splat
 
 BASELINES = {
     "splat": "pixels splatted along the motion, holes filled with the start frame: no network",
     "repeat_i0": "the start frame, standing still",
 }
+FIGURES = {"psnr": "PSNR, dB", "ssim": "SSIM", "lpips": "LPIPS (lower is nearer)"}
 HIGHEST_PSNR = 100.0  # dB; of equal pictures, where it is infinite
 
 
 def measure(model: Model, example: Example, crop: tuple[int, int]) -> dict[str, dict[str, float]]:
-    """PSNR and SSIM of model and baselines, mean over the example's pairs, on the centre `crop` (width, height)."""
+    """`FIGURES` of model and baselines, mean over the example's pairs, on the centre `crop` (width, height)."""
     motions, weight = example.flows, example.weight
     frames = {
         "model": model.render(example.image, motions, weight),
@@ -33,7 +35,7 @@ def measure(model: Model, example: Example, crop: tuple[int, int]) -> dict[str, 
 def summarise(each: Sequence[dict], videos: Sequence[str]) -> dict[str, dict]:
     """`measure` of all examples -> figure -> who -> mean with an interval over videos; and paired differences."""
     result: dict[str, dict] = {}
-    for key in ("psnr", "ssim"):
+    for key in FIGURES:
         values = {name: np.array([row[name][key] for row in each]) for name in each[0]}
         values |= {f"model_minus_{name}": values["model"] - values[name] for name in BASELINES}
         result[key] = {name: estimate(numbers, videos).as_dict() for name, numbers in values.items()}
@@ -43,7 +45,8 @@ def summarise(each: Sequence[dict], videos: Sequence[str]) -> dict[str, dict]:
 def _figures(shown: np.ndarray, targets: np.ndarray, crop: tuple[int, int]) -> dict[str, float]:
     shown, targets = centre_crop(np.clip(shown, 0, 1), crop), centre_crop(targets, crop)
     psnr = np.minimum(image_metrics.psnr(shown, targets), HIGHEST_PSNR)
-    return {"psnr": float(psnr.mean()), "ssim": float(image_metrics.ssim(shown, targets).mean())}
+    values = {"psnr": psnr, "ssim": image_metrics.ssim(shown, targets), "lpips": lpips(shown, targets)}
+    return {name: float(value.mean()) for name, value in values.items()}
 
 
 def centre_crop(images: np.ndarray, crop: tuple[int, int]) -> np.ndarray:

@@ -105,20 +105,15 @@ def _naturalness_table(figures: dict) -> str:
 
 
 def _renderer_table(figures: dict) -> str:
-    names = ["model", *rendering.BASELINES]
-    rows = [
-        [NAMES.get(name, "splatting alone"), _value(figures["psnr"][name], 2), _value(figures["ssim"][name], 4)]
-        for name in names
-    ]
-    rows += [
-        [
-            f"model minus {NAMES.get(name, 'splatting alone')}",
-            _value(figures["psnr"][f"model_minus_{name}"], 2),
-            _value(figures["ssim"][f"model_minus_{name}"], 4),
-        ]
-        for name in rendering.BASELINES
-    ]
-    return _table(["", "PSNR, dB", "SSIM"], rows)
+    digits = {"psnr": 2, "ssim": 4, "lpips": 4}
+
+    def row(title: str, name: str) -> list[str]:
+        return [title, *(_value(figures[key][name], digits[key]) for key in rendering.FIGURES)]
+
+    titles = {name: NAMES.get(name, "splatting alone") for name in ("model", *rendering.BASELINES)}
+    rows = [row(title, name) for name, title in titles.items()]
+    rows += [row(f"model minus {titles[name]}", f"model_minus_{name}") for name in rendering.BASELINES]
+    return _table(["", *rendering.FIGURES.values()], rows)
 
 
 def _value(estimate: dict | None, digits: int) -> str:

@@ -9,7 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, UInt8
 
-from gid_jax.diffusion.guidance import classifier_free
+from gid_jax.diffusion.guidance import Denoise, classifier_free
+from gid_jax.diffusion.preconditioning import velocity
 from gid_jax.diffusion.prediction import to_noise
 from gid_jax.diffusion.samplers import sample
 from gid_jax.diffusion.schedule import scaled_linear
@@ -89,17 +90,26 @@ def _predict(
     features = jnp.repeat(_encode_image(bundle.networks, bundle.params["denoiser"], images), slices, axis=0)
     frequency = jnp.tile(jnp.arange(slices, dtype=jnp.int32), volumes)
 
-    def denoise(z: Array, t: Array, features: Array) -> Array:
-        predicted = _denoise(bundle.networks, slices, bundle.params["denoiser"], z, features, t, frequency)
-        return to_noise(bundle.prediction, schedule, predicted, z, t)
+    def denoiser(features: Array) -> Denoise:
+        arguments = (bundle.networks, slices, bundle.params["denoiser"], features, frequency)
+        variance = _variance(bundle.networks, bundle.params["denoiser"], features, frequency)
 
-    conditional = functools.partial(denoise, features=features)
-    null = functools.partial(denoise, features=jnp.zeros_like(features))
-    guided = classifier_free(conditional, null, guidance)
+        def denoise(z: Array, t: Array) -> Array:
+            predicted = _denoise(*arguments, z, t)
+            return to_noise(bundle.prediction, schedule, predicted, z, t)
+
+        def preconditioned(z: Array, t: Array) -> Array:
+            predicted = velocity(lambda z: _denoise(*arguments, z, t), schedule, z, variance, t)
+            return to_noise(bundle.prediction, schedule, predicted, z, t)
+
+        return preconditioned if bundle.models["denoiser"].get("variance_head") else denoise
+
+    guided = classifier_free(denoiser(features), denoiser(jnp.zeros_like(features)), guidance)
     z = sample(guided, noise, schedule, num_steps=num_steps, method=method, scan=functools.partial(_scan, show))
     mean, std = (_per_slice(x, slices, volumes) for x in (bundle.latent_mean, bundle.latent_std))
     values = _decode(bundle.networks, bundle.params["vae"], z * std + mean)
-    return np.asarray(denormalize(values.reshape(volumes, slices, *values.shape[1:]), bundle.scales))
+    values = values.reshape(volumes, slices, *values.shape[1:])
+    return np.asarray(denormalize(values, bundle.scales, bundle.normalization))
 
 
 @functools.partial(jax.jit, static_argnums=0)
@@ -107,9 +117,14 @@ def _encode_image(networks: Networks, params: dict, images: Array) -> Array:
     return networks.denoiser.bind(params).encode_image(images)
 
 
+@functools.partial(jax.jit, static_argnums=0)
+def _variance(networks: Networks, params: dict, features: Array, frequency: Array) -> Array:
+    return jnp.exp(networks.denoiser.bind(params).log_variance(features, frequency))
+
+
 @functools.partial(jax.jit, static_argnums=(0, 1))
 def _denoise(
-    networks: Networks, num_slices: int, params: dict, z: Array, features: Array, t: Array, frequency: Array
+    networks: Networks, num_slices: int, params: dict, features: Array, frequency: Array, z: Array, t: Array
 ) -> Array:
     return networks.denoiser.bind(params)(z, features, jnp.full(len(z), t, jnp.int32), frequency, num_slices)
 

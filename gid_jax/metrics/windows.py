@@ -6,7 +6,7 @@ from jaxtyping import Shaped
 
 
 def sliding_windows(
-    frames: Shaped[np.ndarray | jax.Array, "t *rest"], size: int, stride: int = 1
+    frames: Shaped[np.ndarray | jax.Array, " t *rest"], size: int, stride: int = 1
 ) -> Shaped[np.ndarray, "n s *rest"]:
     """Window i holds frames i * stride ... i * stride + size - 1; a last one that would not be full is left out.
 

@@ -10,6 +10,8 @@ from gid_jax.models import layers
 
 EPSILON = 1e-6
 LOG_VARIANCE_RANGE = (-30.0, 20.0)
+LOG_VARIANCE_START = -6.0
+"""of a fresh encoder: with latents lost in noise of variance 1 the decoder learns to ignore a channel, for good"""
 
 
 class Level(nnx.Module):
@@ -148,6 +150,8 @@ class VAE(nnx.Module):
         trunk = (widths, blocks_per_level, mid_attention, norm_groups)
         self.encoder = Encoder(in_channels, 2 * latent_channels, *trunk, dtype=dtype, remat=remat, rngs=rngs)
         self.quant_conv = layers.Conv(2 * latent_channels, 2 * latent_channels, 1, dtype=dtype, rngs=rngs)
+        start = jnp.repeat(jnp.asarray([0.0, LOG_VARIANCE_START], jnp.float32), latent_channels)
+        self.quant_conv.bias = nnx.Param(start)
         self.post_quant_conv = layers.Conv(latent_channels, latent_channels, 1, dtype=dtype, rngs=rngs)
         self.decoder = Decoder(latent_channels, in_channels, *trunk, dtype=dtype, remat=remat, rngs=rngs)
 

@@ -4,6 +4,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
+from gid_jax.motion.normalization import KINDS
 from gid_jax.tasks.denoiser import CoordinatedTask, DenoiserTask
 from gid_jax.tasks.renderer import RendererTask
 from gid_jax.tasks.task import Task
@@ -21,6 +22,8 @@ def make_task(config: ConfigDict, statistics: DatasetStatistics) -> Task:
     """The task that `config.task` names, with the scales of the data set. Raises UserError where the two do not fit."""
     if config.task not in TASKS:
         raise UserError(f"config.task={config.task!r} does not exist; there are {', '.join(TASKS)}")
+    if config.normalization not in KINDS:
+        raise UserError(f"config.normalization={config.normalization!r} does not exist; there are {', '.join(KINDS)}")
     if (config.width, config.height) != (statistics.width, statistics.height):
         raise UserError(
             f"the data set is {statistics.width} x {statistics.height}, the configuration "

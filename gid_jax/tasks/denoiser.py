@@ -1,5 +1,6 @@
 """Stages 2 and 3: denoising of the whitened latents of spectra, on single slices and on whole volumes."""
 
+import functools
 import itertools
 from collections.abc import Iterator
 from typing import ClassVar, Literal
@@ -9,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from gid_jax.diffusion import prediction
+from gid_jax.diffusion import preconditioning, prediction
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
@@ -27,7 +28,10 @@ FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that
 class DenoiserTask(Task):
     """Mean squared error of the prediction (eq. 3: of the noise) at uniform t, one frequency slice at a time.
 
-    `config.prediction` is "noise" or "velocity" (`gid_jax.diffusion.prediction`).
+    `config.prediction` is "noise" or "velocity" (`gid_jax.diffusion.prediction`). With `config.model.variance_head` the
+    features also learn, from the likelihood of the clean latents, how strongly each place moves, and the network is
+    preconditioned by it (`gid_jax.diffusion.preconditioning`). Phases being random, the mean squared error alone says
+    so in a second moment only, which takes far more examples to learn.
 
     The picture's features are replaced by zeros, the null condition, with probability `config.condition_dropout`.
     """
@@ -39,6 +43,8 @@ class DenoiserTask(Task):
         if config.prediction not in prediction.KINDS:
             kinds = ", ".join(prediction.KINDS)
             raise UserError(f"config.prediction={config.prediction!r} does not exist; there are {kinds}")
+        if config.model.variance_head and config.prediction != "velocity":
+            raise UserError('config.model.variance_head needs config.prediction="velocity"')
         model, vae_model = config.model.to_dict(), config.vae_model.to_dict()
         self.vae = Network(lambda rngs: VAE(**vae_model, dtype=self.dtype, rngs=rngs))
         self.denoiser = Network(lambda rngs: Denoiser(**model, dtype=self.dtype, remat=config.remat, rngs=rngs))
@@ -80,7 +86,7 @@ class DenoiserTask(Task):
         return {**frozen, "latent_mean": first.astype(np.float32), "latent_std": std.astype(np.float32)}
 
     def _moments(self, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        _, spectrum, frequency, _ = self._slices(batch)
+        spectrum, frequency, _ = self._slices(batch)
         latents = self._encode(frozen, spectrum, frequency)
         moments = jnp.mean(latents, axis=(0, 1, 2)), jnp.mean(jnp.square(latents), axis=(0, 1, 2))
         return sharding.constrain(moments, sharding.REPLICATED)
@@ -90,47 +96,75 @@ class DenoiserTask(Task):
         volumes = (len(batch["image"]),)
         time = jax.random.randint(time_key, volumes, 0, self.schedule.num_steps)
         kept = jax.random.bernoulli(drop_key, 1 - self.config.condition_dropout, volumes)
-        loss = self._error(params, frozen, batch, time, kept, key)
-        return loss, {"loss": loss}
+        denoiser = self.denoiser.bind(full_params(params, frozen))
+        features = denoiser.encode_image(batch["image"])
+        loss, surprise = self._error(denoiser, features, frozen, batch, time, kept, key)
+        if not self.learns_variance:
+            return loss, {"loss": loss}
+        return loss + surprise, {"loss": loss, "surprise": surprise}
 
     def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
         """The error at evenly spread t with the picture, and as `loss_null` without it: what the picture is worth."""
         volumes = len(batch["image"])
         time = (jnp.arange(volumes) * self.schedule.num_steps + self.schedule.num_steps // 2) // volumes
         with_picture = jnp.ones(volumes, bool)
-        return {
-            "loss": self._error(params, frozen, batch, time, with_picture, key),
-            "loss_null": self._error(params, frozen, batch, time, ~with_picture, key),
-        }
+        denoiser = self.denoiser.bind(full_params(params, frozen))
+        features = denoiser.encode_image(batch["image"])
+        error = functools.partial(self._error, denoiser, features, frozen, batch, time, key=key)
+        return {"loss": error(with_picture)[0], "loss_null": error(~with_picture)[0]}
+
+    @property
+    def learns_variance(self) -> bool:
+        return self.config.model.variance_head
 
     def _error(
-        self, params: Tree, frozen: Tree, batch: Batch, time: jax.Array, kept: jax.Array, key: jax.Array
-    ) -> jax.Array:
-        """Mean squared error of the prediction; `time` [b] and `kept` [b] (is the picture shown?) are per volume."""
-        image, spectrum, frequency, num_slices = self._slices(batch)
-        denoiser = self.denoiser.bind(full_params(params, frozen))
+        self,
+        denoiser: Denoiser,
+        features: jax.Array,
+        frozen: Tree,
+        batch: Batch,
+        time: jax.Array,
+        kept: jax.Array,
+        key: jax.Array,
+    ) -> tuple[jax.Array, jax.Array]:
+        """Mean squared error of the prediction, and the negative log likelihood of the clean latents under the variance
+        that the features tell, per value and up to a constant.
+
+        `time` [b] and `kept` [b] (is the picture shown?) are per volume.
+        """
+        spectrum, frequency, num_slices = self._slices(batch)
         latents = self._encode(frozen, spectrum, frequency)
         latents = (latents - _per_channel(frozen["latent_mean"])) / _per_channel(frozen["latent_std"])
         noise = jax.random.normal(key, latents.shape)
-        features = denoiser.encode_image(image) * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
+        features = features * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
         features, time = (jnp.repeat(x, num_slices, axis=0) for x in (features, time))
         noisy = self.schedule.add_noise(latents, noise, time)
         noisy, features = sharding.constrain((noisy, features), self._placement)
-        predicted = denoiser(noisy, features, time, frequency, num_slices=num_slices)
+        log_variance = denoiser.log_variance(features, frequency)
+        surprise = 0.5 * jnp.mean(log_variance + jnp.square(latents) * jnp.exp(-log_variance))
+
+        def network(z: jax.Array) -> jax.Array:
+            return denoiser(z, features, time, frequency, num_slices=num_slices)
+
+        if self.config.model.variance_head:
+            variance = jnp.exp(jax.lax.stop_gradient(log_variance))
+            predicted = preconditioning.velocity(network, self.schedule, noisy, variance, time)
+        else:
+            predicted = network(noisy)
         wanted = prediction.target(self.config.prediction, self.schedule, latents, noise, time)
-        return jnp.mean(jnp.square(predicted - wanted))
+        return jnp.mean(jnp.square(predicted - wanted)), surprise
 
     def _encode(self, frozen: Tree, spectrum: jax.Array, frequency: jax.Array) -> jax.Array:
         """Latents [n, h/4, w/4, c] of slices [n, h, w, 4] in px: the posterior's mean, not whitened."""
-        normalized = normalize(spectrum, frozen["scales"][frequency])
+        normalized = normalize(spectrum, frozen["scales"][frequency], self.config.normalization)
         mean, _ = self.vae.bind(frozen["vae"]).encode(sharding.constrain(normalized, self._placement))
         return jax.lax.stop_gradient(mean)
 
     _placement = sharding.BATCH
 
-    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, int]:
-        """Pictures [b, h, w, 3], slices [n, h, w, 4], their frequencies [n], slices per picture."""
-        return batch["image"], batch["spectrum"], batch["frequency"], 1
+    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
+        """Slices [n, h, w, 4], their frequencies [n], slices per picture."""
+        return batch["spectrum"], batch["frequency"], 1
 
 
 class CoordinatedTask(DenoiserTask):
@@ -141,6 +175,7 @@ class CoordinatedTask(DenoiserTask):
 
     kind: ClassVar[Literal["volumes"]] = "volumes"
     _placement = sharding.SLICES
+    learns_variance = False  # the encoder is frozen
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
         params, frozen = super().init(key)
@@ -163,10 +198,10 @@ class CoordinatedTask(DenoiserTask):
     def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:
         return frozen
 
-    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, jax.Array, int]:
+    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
         volumes, count = batch["spectrum"].shape[:2]
         spectrum = batch["spectrum"].reshape(-1, *batch["spectrum"].shape[2:])
-        return batch["image"], spectrum, jnp.tile(jnp.arange(count), volumes), count
+        return spectrum, jnp.tile(jnp.arange(count), volumes), count
 
 
 def full_params(params: Tree, frozen: Tree) -> Tree:

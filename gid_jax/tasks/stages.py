@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 from gid_jax.errors import UserError
 from gid_jax.training.checkpoint import Stage, load_stage
 
-SHARED = ("width", "height", "num_frequencies")
+SHARED = ("width", "height", "num_frequencies", "normalization")
 
 
 def load_earlier(config: ConfigDict, key: str, task: str) -> Stage:

@@ -31,7 +31,7 @@ class VAETask(Task):
         return self.vae.init(key), {"scales": jnp.asarray(self.scales)}
 
     def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
-        target = normalize(batch["spectrum"], frozen["scales"][batch["frequency"]])
+        target = normalize(batch["spectrum"], frozen["scales"][batch["frequency"]], self.config.normalization)
         vae = self.vae.bind(params)
         mean, log_variance = vae.encode(target)
         latent = mean + jnp.exp(0.5 * log_variance) * jax.random.normal(key, mean.shape)
@@ -42,13 +42,19 @@ class VAETask(Task):
         return loss, {"loss": loss, "l1": l1, "gradient": gradient, "kl": kl}
 
     def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
-        """The loss, and the share of the spectra's energy (px^2) that reconstruction from the mean explains."""
+        """The loss; the share of the spectra's energy (px^2) that reconstruction from the mean explains; and the share
+        of the posterior's noise in the variance of the noisiest latent channel: 1 is a channel that says nothing.
+        """
         _, metrics = self.loss(params, frozen, batch, key)
         spectrum, scales = batch["spectrum"], frozen["scales"][batch["frequency"]]
+        kind = self.config.normalization
         vae = self.vae.bind(params)
-        result = denormalize(vae.decode(vae.encode(normalize(spectrum, scales))[0]), scales)
+        mean, log_variance = vae.encode(normalize(spectrum, scales, kind))
+        result = denormalize(vae.decode(mean), scales, kind)
         missed = jnp.sum(jnp.square(result - spectrum)) / jnp.maximum(jnp.sum(jnp.square(spectrum)), 1e-12)
-        return {**metrics, "energy_explained": 1 - missed}
+        noise = jnp.mean(jnp.exp(log_variance), axis=(0, 1, 2))
+        noise_share = jnp.max(noise / (noise + jnp.var(mean, axis=(0, 1, 2))))
+        return {**metrics, "energy_explained": 1 - missed, "latent_noise": noise_share}
 
 
 def kl_divergence(mean: jax.Array, log_variance: jax.Array) -> jax.Array:

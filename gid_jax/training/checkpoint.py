@@ -21,13 +21,14 @@ from gid_jax.training.state import TrainState, Tree
 PARTS = {"model": ("ema", "frozen"), "training": ("step", "params", "opt_state")}
 FOLDER = "checkpoints"
 CONFIG_FILE = "config.json"
+ADDED = {"normalization": "adaptive"}  # settings that the first runs did not have, and what they did
 
 
 class Checkpoints:
     """The checkpoints of one run; the newest `keep` stay."""
 
     def __init__(self, workdir: str, keep: int):
-        self.directory = epath.Path(workdir) / FOLDER
+        self.directory = _folder(workdir) / FOLDER
         options = ocp.CheckpointManagerOptions(max_to_keep=keep, cleanup_tmp_directories=True)
         handlers = {part: ocp.StandardCheckpointHandler() for part in PARTS}
         self._manager = ocp.CheckpointManager(self.directory, item_handlers=handlers, options=options)
@@ -70,7 +71,7 @@ class Stage:
 
 def newest_step(workdir: str) -> int | None:
     """Step of the newest whole checkpoint, None when there is none."""
-    directory = epath.Path(workdir) / FOLDER
+    directory = _folder(workdir) / FOLDER
     if not directory.exists():
         return None
     whole = [path for path in directory.iterdir() if path.name.isdecimal() and ocp.utils.is_checkpoint_finalized(path)]
@@ -79,11 +80,11 @@ def newest_step(workdir: str) -> int | None:
 
 def load_config(workdir: str) -> ConfigDict | None:
     """The configuration that the run was started with, None when there is none."""
-    path = epath.Path(workdir) / CONFIG_FILE
+    path = _folder(workdir) / CONFIG_FILE
     if not path.exists():
         return None
     try:
-        return ConfigDict(json.loads(path.read_text()))
+        return ConfigDict({**ADDED, **json.loads(path.read_text())})
     except ValueError as error:
         raise UserError(f"{path}: not a readable configuration ({error}); start in an empty workdir") from error
 
@@ -98,12 +99,18 @@ def load_stage(workdir: str, expected: tuple[str, ...]) -> Stage:
         raise UserError(f"{workdir}: no checkpoint of a {' or '.join(expected)} stage here; train that stage first")
     if config.task not in expected:
         raise UserError(f"{workdir}: holds stage {config.task!r}, needed is {' or '.join(map(repr, expected))}")
-    path = epath.Path(workdir) / FOLDER / str(step) / "model"
+    path = _folder(workdir) / FOLDER / str(step) / "model"
     handler = ocp.PyTreeCheckpointHandler()
     as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree)
     leaves = handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
     tree = traverse_util.unflatten_dict(leaves, sep=".")
     return Stage(config, tree["ema"], tree["frozen"], step)
+
+
+def _folder(workdir: str) -> epath.Path:
+    """Absolute, as Orbax demands, unless it is a place such as gs://bucket."""
+    path = epath.Path(workdir)
+    return path if "://" in workdir else path.absolute()
 
 
 def _flatten(state: TrainState, fields: tuple[str, ...]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from gid_jax.training.checkpoint import load_config, newest_step
 from gid_jax.training.loop import train
 from gid_jax.training.records import write_config
 
-ARCHITECTURE = ("task", "width", "height", "num_frequencies", "model", "vae_model", "prediction")
+ARCHITECTURE = ("task", "width", "height", "num_frequencies", "normalization", "model", "vae_model", "prediction")
 
 
 def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:

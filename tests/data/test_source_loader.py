@@ -1,9 +1,12 @@
 """Source and loader on a small TFDS set written here: what is read, in which order, on how many processes."""
 
+import contextlib
 import dataclasses
 import json
+import os
 import pickle
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -224,3 +227,36 @@ def test_statistics_that_are_not_ones_are_refused(data_dir, tmp_path):
     path.write_text("{}")
     with pytest.raises(UserError, match=statistics.FILE_NAME):
         open_source(tmp_path, "train")
+
+
+def resident() -> int:
+    """Bytes in memory of this process and of all that descend from it."""
+    parents = {}
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):
+            parents[int(stat.parent.name)] = int(stat.read_text().rsplit(")", 1)[1].split()[1])
+    family, added = set(), {os.getpid()}
+    while added:
+        family |= added
+        added = {child for child, parent in parents.items() if parent in family} - family
+    total = 0
+    for member in family:
+        with contextlib.suppress(OSError):
+            total += int(Path(f"/proc/{member}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    return total
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("num_workers", [0, 2])
+@pytest.mark.parametrize("kind", ["slices", "pairs"])
+def test_ten_thousand_batches_leave_the_memory_as_it_was(source, kind, num_workers):
+    """10 MiB are 1 KiB a batch; a batch is 10 KiB."""
+    iterator = loader.make_loader(
+        source, kind=kind, batch_size=2, num_frequencies=K, seed=0, train=True, augment=True, num_workers=num_workers
+    )
+    for _ in range(2000):
+        next(iterator)
+    before = resident()
+    for _ in range(8000):
+        next(iterator)
+    assert resident() - before < 10 * 2**20

@@ -99,6 +99,12 @@ class Blind(FromPicture):
 
 
 @pytest.fixture
+def cheap_lpips(monkeypatch):
+    """For tests that are of something else: VGG takes most of their time."""
+    monkeypatch.setattr(rendering, "lpips", lambda x, y: np.abs(x - y).mean((1, 2, 3)))
+
+
+@pytest.fixture
 def config():
     config = get_config("test")
     config.num_examples, config.scenes, config.crop.width = 100, 3, 40
@@ -125,6 +131,8 @@ def test_a_model_that_sees_beats_every_baseline(sources, config, tmp_path):
     assert metrics["renderer"]["psnr"]["model"]["mean"] == rendering.HIGHEST_PSNR
     assert metrics["renderer"]["psnr"]["model_minus_repeat_i0"]["low"] > 10
     assert metrics["renderer"]["ssim"]["splat"]["mean"] > metrics["renderer"]["ssim"]["repeat_i0"]["mean"]
+    lpips = metrics["renderer"]["lpips"]
+    assert lpips["model"]["mean"] == pytest.approx(0, abs=1e-5) and lpips["model_minus_repeat_i0"]["high"] < -0.01
     coherence = metrics["naturalness"]["phase_coherence"]
     assert coherence["stored"]["mean"] == pytest.approx(coherence["exact"]["mean"], abs=0.02)  # equal up to strength
     assert coherence["model"]["mean"] == pytest.approx(1)  # every band in phase
@@ -138,14 +146,14 @@ def test_a_model_that_sees_beats_every_baseline(sources, config, tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {"metrics.json", "report.html"}
 
 
-def test_a_blind_model_does_not(sources, config, tmp_path):
+def test_a_blind_model_does_not(sources, config, tmp_path, cheap_lpips):
     metrics = run.evaluate(Blind(), *sources, config, tmp_path)
     summary = metrics["summary"]
     assert not summary["beats_mean_spectrum"] and not summary["beats_shuffled"]
     assert metrics["motion"]["stored"]["map_correlation"]["model_minus_shuffled"]["mean"] == 0
 
 
-def test_real_videos_have_no_exact_motion(config, tmp_path):
+def test_real_videos_have_no_exact_motion(config, tmp_path, cheap_lpips):
     config.num_examples = 1
     train, test = Memory("train", [0], exact=False), Memory("test", [9], exact=False)
     metrics = run.evaluate(FromPicture(), train, test, config, tmp_path)
@@ -155,7 +163,7 @@ def test_real_videos_have_no_exact_motion(config, tmp_path):
     assert "shuffled" not in metrics["motion"]["stored"]["map_correlation"]
 
 
-def test_the_last_small_batch_changes_nothing(sources, config, tmp_path):
+def test_the_last_small_batch_changes_nothing(sources, config, tmp_path, cheap_lpips):
     config.scenes = 1
     results = []
     for size in (4, 5):

@@ -11,7 +11,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
 from gid_jax.export import make_bundle
-from gid_jax.inference.bundle import FILE_NAME, flatten, load_bundle, save_bundle
+from gid_jax.inference.bundle import FILE_NAME, MODELS, flatten, load_bundle, save_bundle
 from gid_jax.tasks.denoiser import FREQUENCY_ATTENTION, partition
 
 
@@ -21,7 +21,8 @@ def test_what_is_saved_is_loaded(tmp_path, bundle):
     jax.tree.map(np.testing.assert_array_equal, loaded.params, bundle.params)
     for name in ("scales", "latent_mean", "latent_std"):
         np.testing.assert_array_equal(getattr(loaded, name), getattr(bundle, name))
-    for name in ("width", "height", "num_frequencies", "schedule", "prediction", "provenance", "version"):
+    settings = ("width", "height", "num_frequencies", "schedule", "prediction", "normalization")
+    for name in (*settings, "provenance", "version"):
         assert getattr(loaded, name) == getattr(bundle, name)
     assert sorted(path.name for path in (tmp_path / "b").iterdir()) == [
         "bundle.json",
@@ -30,6 +31,26 @@ def test_what_is_saved_is_loaded(tmp_path, bundle):
         "vae.safetensors",
     ]
     assert "unet/conv_in/kernel" in flatten(loaded.params["denoiser"])
+
+
+def test_half_precision_halves_the_files_and_is_loaded_as_float32(tmp_path, bundle):
+    save_bundle(bundle, tmp_path / "whole")
+    save_bundle(bundle, tmp_path / "half", "float16")
+    loaded = load_bundle(tmp_path / "half")
+    for part in MODELS:
+        sizes = [(tmp_path / name / f"{part}.safetensors").stat().st_size for name in ("half", "whole")]
+        assert sizes[0] < 0.8 * sizes[1]
+    for leaf, exact in zip(jax.tree.leaves(loaded.params), jax.tree.leaves(bundle.params), strict=True):
+        assert leaf.dtype == np.float32
+        np.testing.assert_allclose(leaf, exact, rtol=1e-3, atol=1e-7)
+
+
+def test_a_bundle_from_before_the_choice_of_a_normalization_is_adaptive(tmp_path, bundle):
+    save_bundle(dataclasses.replace(bundle, normalization="size"), tmp_path / "b")
+    fields = json.loads((tmp_path / "b" / FILE_NAME).read_text())
+    assert fields.pop("normalization") == "size"
+    (tmp_path / "b" / FILE_NAME).write_text(json.dumps(fields))
+    assert load_bundle(tmp_path / "b").normalization == "adaptive"
 
 
 def test_a_bundle_is_replaced_and_nothing_else(tmp_path, bundle):
@@ -80,6 +101,7 @@ def test_each_damage_is_named(tmp_path, bundle):
 
 def stage(task, part, bundle, params, **frozen):
     config = {"task": task, "model": bundle.models[part], "schedule": bundle.schedule, "prediction": "velocity"}
+    config["normalization"] = "size"
     config |= {"width": bundle.width, "height": bundle.height, "num_frequencies": bundle.num_frequencies}
     return types.SimpleNamespace(config=ConfigDict(config), params=params, frozen=frozen, step=5)
 
@@ -94,7 +116,7 @@ def test_export_joins_stages_that_belong_together(bundle):
         "renderer": stage("renderer", "renderer", bundle, bundle.params["renderer"]),
     }
     made = make_bundle(stages)
-    assert made.prediction == "velocity"
+    assert (made.prediction, made.normalization) == ("velocity", "size")
     jax.tree.map(np.testing.assert_array_equal, made.params, dict(bundle.params))
     np.testing.assert_array_equal(made.latent_std, bundle.latent_std)
     assert made.provenance["denoiser"]["task"] == "coordinated" and made.provenance["vae"]["steps"] == 5

@@ -47,6 +47,17 @@ def test_sampling_is_ddim_written_out(bundle, spectra):
     np.testing.assert_allclose(result[1], expected, atol=1e-4 * np.abs(expected).max())
 
 
+def test_values_of_a_bundle_normalised_by_size_become_pixels(bundle):
+    image = np.random.default_rng(0).uniform(size=(1, 16, 32, 3)).astype(np.float32)
+    adaptive, by_size = (
+        generate.predict_spectra(dataclasses.replace(bundle, normalization=kind), image, [4], num_steps=1)[0]
+        for kind in ("adaptive", "size")
+    )
+    values = np.sign(adaptive) * np.sqrt(np.abs(adaptive) / bundle.scales.reshape(3, 1, 1, 1))
+    assert np.abs(values).max() > 1e-3
+    np.testing.assert_allclose(by_size, values * [32, 16, 32, 16], rtol=1e-3, atol=1e-3)
+
+
 def test_a_network_that_predicts_velocity_samples_the_same_as_one_that_predicts_noise(bundle, monkeypatch):
     """Predictions of one made denoiser in both forms."""
     images = np.random.default_rng(1).uniform(size=(1, 16, 32, 3)).astype(np.float32)
@@ -54,7 +65,7 @@ def test_a_network_that_predicts_velocity_samples_the_same_as_one_that_predicts_
     results = []
     for kind in ("noise", "velocity"):
 
-        def denoise(networks, slices, params, z, features, t, frequency, kind=kind):
+        def denoise(networks, slices, params, features, frequency, z, t, kind=kind):
             noise = jnp.tanh(z)
             clean = schedule.to_clean(z, noise, jnp.asarray(t))
             return target(kind, schedule, clean, noise, jnp.asarray(t))
@@ -62,6 +73,22 @@ def test_a_network_that_predicts_velocity_samples_the_same_as_one_that_predicts_
         monkeypatch.setattr(generate, "_denoise", denoise)
         results.append(generate.predict_spectra(dataclasses.replace(bundle, prediction=kind), images, [0], num_steps=4))
     np.testing.assert_allclose(results[0], results[1], atol=1e-4 * np.abs(results[0]).max())
+
+
+def test_sampling_uses_the_variance_that_the_features_tell(bundle, monkeypatch):
+    """A network that says nothing more leaves what is known: Gaussian latents of that variance, at every place."""
+    variance = np.random.default_rng(2).uniform(0.05, 4, (3, 4, 8, 1)).astype(np.float32)
+    models = {**bundle.models, "denoiser": {**bundle.models["denoiser"], "variance_head": True}}
+    known = dataclasses.replace(bundle, models=models, prediction="velocity")
+    monkeypatch.setattr(generate, "_variance", lambda *_: jnp.asarray(variance))
+    monkeypatch.setattr(generate, "_encode_image", lambda *_: jnp.zeros((1, 4, 8, 16)))
+    monkeypatch.setattr(generate, "_denoise", lambda *arguments: jnp.zeros_like(arguments[5]))
+    latents = []
+    monkeypatch.setattr(generate, "_decode", lambda networks, params, z: latents.append(z) or jnp.zeros((3, 16, 32, 4)))
+    generate.predict_spectra(known, np.zeros((1, 16, 32, 3), np.float32), [5], num_steps=200)
+    noise = jax.random.normal(stream_key(5, "latents", 0), (3, 4, 8, 4))
+    found = (np.asarray(latents[0]) - bundle.latent_mean) / bundle.latent_std
+    np.testing.assert_allclose(found, np.sqrt(variance) * noise, atol=0.1)
 
 
 def test_one_photo_equals_its_place_in_a_batch(bundle, spectra):

@@ -39,3 +39,11 @@ def test_a_size_that_is_no_multiple_of_the_stride_is_refused():
     params = network.init(jax.random.key(0))
     with pytest.raises(ValueError, match="multiples of 2"):
         jax.eval_shape(lambda params: network.bind(params).encode(jnp.zeros((1, 9, 12, 4))), params)
+
+
+def test_no_channel_of_a_fresh_encoder_is_lost_in_noise():
+    network = Network(lambda rngs: VAE(base_channels=16, norm_groups=8, blocks_per_level=1, rngs=rngs))
+    x = jax.random.normal(jax.random.key(0), (2, 16, 24, 4))
+    for seed in range(3):
+        mean, log_variance = network.bind(network.init(jax.random.key(seed))).encode(x)
+        assert (np.var(mean, axis=(0, 1, 2)) > 3 * np.exp(log_variance).mean((0, 1, 2))).all()

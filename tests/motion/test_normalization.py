@@ -23,3 +23,11 @@ def test_formula_by_frequency():
     result = np.asarray(normalize(spectrum, scales))
     np.testing.assert_allclose(result[0], -1.0)
     np.testing.assert_allclose(result[1], 2.0)
+
+
+def test_by_size_each_axis_is_divided_by_its_own():
+    spectrum = np.random.default_rng(0).normal(size=(2, 3, 4, 5, 4)).astype(np.float32)
+    result = np.asarray(normalize(spectrum, np.full(3, np.nan), "size"))
+    np.testing.assert_allclose(result[..., [0, 2]], spectrum[..., [0, 2]] / 5, rtol=1e-6)
+    np.testing.assert_allclose(result[..., [1, 3]], spectrum[..., [1, 3]] / 4, rtol=1e-6)
+    np.testing.assert_allclose(np.asarray(denormalize(result, np.full(3, np.nan), "size")), spectrum, rtol=1e-6)

@@ -160,6 +160,50 @@ def test_an_unknown_prediction_is_refused():
         tiny.task_of(tiny.load_config("denoiser", prediction="score"))
 
 
+@pytest.mark.parametrize("name", STAGES)
+def test_an_unknown_normalization_is_refused(name):
+    with pytest.raises(UserError, match=r"config\.normalization='log' does not exist; there are adaptive, size"):
+        tiny.task_of(tiny.load_config(name, normalization="log"))
+
+
+@pytest.mark.parametrize("kind", ["adaptive", "size"])
+def test_the_vae_codes_what_the_configuration_calls_normalised(kind, monkeypatch):
+    """A perfect autoencoder: its loss is the KL alone, and all energy comes back, in px."""
+    task = tiny.task_of(tiny.load_config("vae", normalization=kind))
+    batch = tiny.random_batch("slices", task.config)
+    scales = task.scales[batch["frequency"]].reshape(-1, 1, 1, 1)
+    by_size = batch["spectrum"] / np.asarray([64, 40, 64, 40], np.float32)
+    adaptive = np.sign(batch["spectrum"]) * np.sqrt(np.abs(batch["spectrum"]) / scales)
+
+    class Perfect:
+        def encode(self, x):
+            np.testing.assert_allclose(x, by_size if kind == "size" else adaptive, rtol=1e-5)
+            return x, jnp.full_like(x, -80.0)
+
+        def decode(self, x):
+            return x
+
+    monkeypatch.setattr(task.vae, "bind", lambda params: Perfect())
+    metrics = task.evaluate({}, {"scales": task.scales}, batch, jax.random.key(0))
+    np.testing.assert_allclose(metrics["energy_explained"], 1, atol=1e-5)
+    np.testing.assert_allclose(metrics["l1"], 0, atol=1e-6)
+
+
+def test_the_denoiser_codes_what_the_configuration_calls_normalised(monkeypatch):
+    task = tiny.task_of(tiny.load_config("denoiser", normalization="size"))
+    batch = tiny.random_batch("slices", task.config)
+    seen = {}
+
+    class Stub:
+        def encode(self, x):
+            seen["x"] = x
+            return x, x
+
+    monkeypatch.setattr(task.vae, "bind", lambda params: Stub())
+    task._encode({"scales": task.scales, "vae": {}}, batch["spectrum"], batch["frequency"])
+    np.testing.assert_allclose(seen["x"], batch["spectrum"] / np.asarray([64, 40, 64, 40]), rtol=1e-5)
+
+
 def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatch):
     config = tiny.load_config("coordinated", condition_dropout=0.5, batch_size=6)
     task = tiny.task_of(config)
@@ -168,6 +212,9 @@ def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatc
     class Stub:
         def encode_image(self, image):
             return jnp.ones((len(image), 10, 16, 16))
+
+        def log_variance(self, features, frequency):
+            return jnp.zeros((*features.shape[:-1], 1))
 
         def __call__(self, latents, features, time, frequency, num_slices):
             seen.update(features=features, time=time, frequency=frequency, num_slices=num_slices)
@@ -185,6 +232,47 @@ def test_the_condition_is_dropped_for_all_slices_of_a_volume_together(monkeypatc
     assert seen["num_slices"] == 4
     # Latents are zero, so the velocity is sqrt(abar) noise, all of which predicting zero misses.
     np.testing.assert_allclose(loss, task.schedule.alphas_cumprod[time].mean(), rtol=0.05)
+
+
+def test_the_variance_is_learned_by_its_likelihood_and_only_so(monkeypatch):
+    """The second term of stage 2's loss against torch; the error of the prediction does not move the head."""
+    torch = pytest.importorskip("torch", reason="the reference needs the extra `test`")
+    task = tiny.task_of(config := tiny.load_config("denoiser"))
+    params, frozen = task.init(jax.random.key(0))
+    latents = np.random.default_rng(0).normal(0, 2, (config.batch_size, 10, 16, 4)).astype(np.float32)
+    monkeypatch.setattr(task, "_encode", lambda frozen, spectrum, frequency: jnp.asarray(latents))
+    batch, key = tiny.random_batch("slices", config), jax.random.key(1)
+    params["variance_head"]["bias"] = jnp.asarray([0.3, -1.0, 2.0, 0.0])
+    params["variance_head"]["kernel"] = jnp.zeros_like(params["variance_head"]["kernel"])
+    (total, metrics), gradient = jax.jit(jax.value_and_grad(task.loss, has_aux=True))(params, frozen, batch, key)
+    variance = np.exp(np.array([0.3, -1.0, 2.0, 0.0])[batch["frequency"]]).reshape(-1, 1, 1, 1) * np.ones_like(latents)
+    expected = torch.nn.functional.gaussian_nll_loss(
+        torch.zeros(latents.shape), *map(torch.tensor, (latents, variance))
+    )
+    np.testing.assert_allclose(metrics["surprise"], float(expected), rtol=1e-5)
+    np.testing.assert_allclose(total, metrics["loss"] + metrics["surprise"], rtol=1e-6)
+    of_surprise = np.zeros(4)
+    for k, values, v in zip(batch["frequency"], latents, variance, strict=True):
+        of_surprise[k] += 0.5 * (1 - values**2 / v).mean() / len(latents)
+    np.testing.assert_allclose(gradient["variance_head"]["bias"], of_surprise, rtol=1e-4, atol=1e-6)
+
+
+def test_each_frequency_has_its_own_variance():
+    denoiser = tiny.task_of(tiny.load_config("denoiser")).denoiser
+    params = denoiser.init(jax.random.key(0))
+    features = jax.random.normal(jax.random.key(1), (3, 10, 16, 16))
+    found = denoiser.bind(params).log_variance(features, jnp.array([2, 0, 2]))
+    kernel, bias = (np.asarray(params["variance_head"][name]) for name in ("kernel", "bias"))
+    for i, k in enumerate((2, 0, 2)):
+        np.testing.assert_allclose(found[i, ..., 0], features[i] @ kernel[0, 0, :, k] + bias[k], atol=1e-5)
+
+
+@pytest.mark.parametrize("preset", ["paper", "highres"])
+def test_large_presets_are_the_papers(preset):
+    config = tiny.load_config("denoiser", preset)
+    assert config.prediction == "noise" and not config.model.variance_head
+    with pytest.raises(UserError, match=r"variance_head needs config\.prediction=\"velocity\""):
+        tiny.task_of(tiny.load_config("denoiser", prediction="noise"))
 
 
 def save_stage(workdir, name, params, frozen, **settings):
@@ -240,6 +328,7 @@ def test_stage_three_inherits_the_base_and_everything_with_it(stages):
         ("denoiser", {"vae": "nowhere"}, "nowhere: no checkpoint of a vae stage"),
         ("denoiser", {"vae": "base"}, "holds stage 'denoiser', needed is 'vae'"),
         ("denoiser", {"vae": "vae", "num_frequencies": 3}, r"config\.num_frequencies is 3, but .* trained with 4"),
+        ("denoiser", {"vae": "vae", "normalization": "size"}, r"config\.normalization is size, but .* with adaptive"),
         ("denoiser", {"vae": "vae", "vae_model.base_channels": 64}, r"config\.vae_model\.base_channels is 64"),
         (
             "coordinated",
@@ -247,7 +336,11 @@ def test_stage_three_inherits_the_base_and_everything_with_it(stages):
             r"config\.model\.unet\.blocks_per_level is 2",
         ),
         ("coordinated", {"base": "vae"}, "holds stage 'vae', needed is 'denoiser'"),
-        ("coordinated", {"base": "base", "prediction": "noise"}, r"config\.prediction is noise"),
+        (
+            "coordinated",
+            {"base": "base", "prediction": "noise", "model.variance_head": False},
+            r"config\.prediction is noise",
+        ),
     ],
 )
 def test_a_stage_that_does_not_fit_is_a_clear_error(stages, name, settings, message):

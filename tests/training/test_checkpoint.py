@@ -1,5 +1,7 @@
 """A checkpoint comes back whole or not at all; unfinished ones do not count."""
 
+from pathlib import Path
+
 import jax
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ import tiny
 
 from gid_jax.errors import UserError
 from gid_jax.training import sharding
-from gid_jax.training.checkpoint import Checkpoints, load_stage, newest_step
+from gid_jax.training.checkpoint import Checkpoints, load_config, load_stage, newest_step
 from gid_jax.training.records import write_config
 from gid_jax.training.step import compile_for
 
@@ -61,8 +63,25 @@ def test_a_stage_hands_over_average_and_frozen_values(saved):
     assert isinstance(stage.params["kernel"], np.ndarray) and list(stage.frozen) == ["scales"]
 
 
+def test_a_run_without_a_later_setting_has_what_was_done_then(tmp_path):
+    (tmp_path / "config.json").write_text('{"task": "vae"}')
+    assert load_config(str(tmp_path)).normalization == "adaptive"
+    (tmp_path / "config.json").write_text('{"task": "vae", "normalization": "size"}')
+    assert load_config(str(tmp_path)).normalization == "size"
+
+
 def test_a_missing_or_wrong_stage_is_a_clear_error(saved, tmp_path):
     with pytest.raises(UserError, match="no checkpoint of a denoiser stage"):
         load_stage(str(tmp_path), ("denoiser",))
     with pytest.raises(UserError, match="holds stage 'vae', needed is 'denoiser' or 'coordinated'"):
         load_stage(saved[0], ("denoiser", "coordinated"))
+
+
+def test_a_workdir_may_be_relative(saved, monkeypatch):
+    workdir, program, state = saved
+    monkeypatch.chdir(Path(workdir).parent)
+    name = Path(workdir).name
+    restored = Checkpoints(name, keep=2).restore(program.shapes, program.shardings, newest_step(name))
+    stage = load_stage(name, ("vae",))
+    for found in (restored.ema["kernel"], stage.params["kernel"]):
+        np.testing.assert_array_equal(np.asarray(found), np.asarray(state.ema["kernel"]))
