@@ -4,8 +4,8 @@
 
 Videos become clips of five seconds, clips become trajectories by optical flow, trajectories become spectra. The set
 lies in DATA_DIR/gid_motion/PRESET/1.0.0 once it is whole; DATA_DIR/build_report.json lists every video and every
-rejected clip with its reason. A build that was stopped continues where it was when the same command runs again: what is
-done lies in DATA_DIR/.cache, which may be deleted afterwards.
+rejected clip with its reason, DATA_DIR/contact_sheet.html shows them. A build that was stopped continues where it was
+when the same command runs again: what is done lies in DATA_DIR/.cache, which may be deleted afterwards.
 
 Flags of Apache Beam (--runner, --direct_num_workers, ...) are passed on; by default Beam runs in this process.
 """

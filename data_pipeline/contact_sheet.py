@@ -17,6 +17,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 SHOWN = 60  # of each verdict
+ACCEPTED = "accepted"
 _WIDTH = 160  # of a thumbnail
 _LIMITS = 0.3, 1000.0  # px, of a clip's spectrum
 _PAPER = 0.2, 80.0  # Hz and px: what the paper's Fig. 2 shows, PAPER.md
@@ -37,18 +38,16 @@ frame and the slice of its middle row.</p>"""
 class Row:
     """A clip, or a whole video where `start` is None.
 
-    `reason` None: accepted. `power` is the mean |S_k|^2, px^2 at 256 wide. `strip` gives a JPEG, if there is one.
+    `verdict`: what to list it under, ACCEPTED or the kind of the reason against it. `power` is the mean |S_k|^2, px^2
+    at 256 wide. `strip` gives a JPEG, if there is one.
     """
 
     name: str
     start: int | None
-    reason: str | None
+    verdict: str
+    reason: str = ""
     power: Sequence[float] | None = None
     strip: Callable[[], bytes | None] | None = None
-
-    @property
-    def verdict(self) -> str:
-        return "accepted" if self.reason is None else self.reason.split(":")[0].split(" (")[0].split(",")[0]
 
 
 def strip(pictures: np.ndarray, trajectories: np.ndarray) -> bytes:
@@ -82,16 +81,16 @@ def encode_jpeg(picture: np.ndarray) -> bytes:
 def write(path: Path, title: str, rows: Sequence[Row], frequencies: Sequence[float]) -> None:
     """Writes the page as a whole. `frequencies` in Hz are those of `Row.power`."""
     temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(page(title, rows, frequencies))
+    temporary.write_bytes(page(title, rows, frequencies).encode(errors="replace"))  # names of files may be anything
     temporary.replace(path)
 
 
 def page(title: str, rows: Sequence[Row], frequencies: Sequence[float]) -> str:
-    verdicts: dict[str, list[Row]] = collections.defaultdict(list, {"accepted": []})
+    verdicts: dict[str, list[Row]] = collections.defaultdict(list, {ACCEPTED: []})
     for row in rows:
         verdicts[row.verdict].append(row)
-    order = sorted(verdicts, key=lambda verdict: (verdict != "accepted", -len(verdicts[verdict])))
-    accepted = [row.power for row in verdicts["accepted"] if row.power is not None]
+    order = sorted(verdicts, key=lambda verdict: (verdict != ACCEPTED, -len(verdicts[verdict])))
+    accepted = [row.power for row in verdicts[ACCEPTED] if row.power is not None]
     mean = np.mean(accepted, axis=0) if accepted else None
     counts = "".join(f"<tr><td>{html.escape(v)}</td><td class=n>{len(verdicts[v])}</td></tr>" for v in order)
     return "\n".join(
@@ -121,7 +120,7 @@ def _row(row: Row, mean: np.ndarray | None) -> str:
     picture = f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}'>" if jpeg else ""
     curves = _curves(row.power, mean) if row.power is not None else ""
     place = "" if row.start is None else f"<br><small>frame {row.start}</small>"
-    reason = html.escape(row.reason or "accepted")
+    reason = html.escape(row.reason or row.verdict)
     return f"<tr><td>{picture}</td><td>{curves}</td><td>{html.escape(row.name)}{place}<br>{reason}</td></tr>"
 
 

@@ -348,13 +348,16 @@ def _write_sheet(
         clip, name = by_path.get(path), Path(path).name
         if clip is None or not entry["accepted"] + entry["rejected"]:
             strip = functools.partial(store.strip, clip, 0) if clip else None
-            rows.append(contact_sheet.Row(name, None, entry["reason"], strip=strip))
+            kind = pipeline.reason_kind(entry["reason"])
+            rows.append(contact_sheet.Row(name, None, kind, entry["reason"], strip=strip))
             continue
         for verdict in entry["accepted"] + entry["rejected"]:
             start = verdict["start"]
             power = store.summary(clip, start)["power"] if store.is_made(clip, start) else None
             strip = functools.partial(store.strip, clip, start)
-            rows.append(contact_sheet.Row(name, start, verdict.get("reason"), power, strip))
+            reason = verdict.get("reason", "")
+            kind = pipeline.reason_kind(reason) if reason else contact_sheet.ACCEPTED
+            rows.append(contact_sheet.Row(name, start, kind, reason, power, strip))
     frequencies = [k * config.fps / config.num_frames for k in range(config.num_frequencies)]
     contact_sheet.write(root / SHEET_NAME, f"Clips of {root.name}", rows, frequencies)
 

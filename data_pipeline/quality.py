@@ -30,9 +30,11 @@ def find_starts(timeline: Timeline, config: ConfigDict, *, loop: bool) -> tuple[
         return [], {0: f"too short: {timeline.duration:.2f} s, a clip needs {need:.2f} s"}
     candidates = range(0, last + 1, config.start_stride)
     period = total if loop else None
-    events = _cuts(timeline, config.filters, loop) | _fades(timeline, config.filters)
+    fades, cuts = _fades(timeline, config.filters), _cuts(timeline, config.filters, loop)
     reasons = {
-        start: _repetition(timeline, start, config, period) or _event(timeline, start, config, period, events)
+        start: _event(timeline, start, config, period, fades)  # to black: the same frames from then on
+        or _repetition(timeline, start, config, period)
+        or _event(timeline, start, config, period, cuts)
         for start in candidates
     }
     good = [start for start in candidates if reasons[start] is None]

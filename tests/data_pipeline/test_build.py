@@ -155,6 +155,23 @@ def test_bad_videos_are_reported_and_the_rest_is_built(videos, tmp_path, write_v
         assert reasons[name].startswith(reason), (name, reasons[name])
     assert sum("same content" in reason for reason in reasons.values()) == 1
     assert report["examples"] == {"train": 6, "test": 2}
+    sheet = (tmp_path / "data" / "contact_sheet.html").read_text()
+    assert all(name in sheet for name in reasons) and "http" not in sheet
+    assert sheet.count("data:image/jpeg") == 8 + 2  # the clips, and the short and the still video
+
+
+def test_a_copy_in_another_size_is_left_out_and_bars_are_reported(videos, tmp_path, write_video, make_pictures):
+    pictures = make_pictures(62, height=80, width=128, seed=7)
+    write_video("videos/large.mkv", pictures)
+    write_video("videos/a_small.mp4", pictures[:, ::2, ::2], codec="libx264", pix_fmt="yuv420p")
+    bars = ((0, 0), (20, 20), (0, 0), (0, 0))
+    write_video("videos/barred.mkv", np.pad(make_pictures(62, height=80, width=128, seed=8), bars))
+    build(videos, tmp_path / "data")
+    report = json.loads((tmp_path / "data" / "build_report.json").read_text())
+    entries = {Path(entry["path"]).name: entry for entry in report["videos"]}
+    assert entries["a_small.mp4"]["reason"] == f"copy: shows the same as {videos / 'large.mkv'}"
+    assert "reason" not in entries["large.mkv"] and len(entries["large.mkv"]["accepted"]) == 2
+    assert entries["barred.mkv"]["bars"] == pytest.approx([0, 21 / 120, 0, 21 / 120])
 
 
 def test_holdout_and_loops(videos, tmp_path):

@@ -1,0 +1,130 @@
+"""Verdicts of the build's filters on real clips, and on procedural clips with one fault each.
+
+    python benchmarks/filters.py [--clips=../shared/clips] [--preset=demo] [--scenes=3] [--cache=DIR]
+
+Judges one start frame of each clip; files with `loop` in their name are played as loops. Columns: percentiles 98 and 5
+of the motion, the camera's motion (px at 256 wide) and the share that goes along, trend, flicker (of 255), as
+data_pipeline.quality_measures defines them; empty where no flow was needed. The last line is JSON: name -> verdict, and
+how many of the made clips got the right one. --cache keeps flow and videos for the next run.
+"""
+
+import json
+import tempfile
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import made_clips
+import numpy as np
+from absl import flags
+from ml_collections import ConfigDict
+
+from configs.data import get_config
+from data_pipeline import quality
+from data_pipeline.examples import ExampleStore, open_clip
+from data_pipeline.procedural import render_clip
+from gid_jax import cli, flow
+from gid_jax.errors import UserError
+from gid_jax.progress import progress
+
+FLAGS = flags.FlagValues()
+flags.DEFINE_string("clips", "../shared/clips", "folder of real clips; empty: none", flag_values=FLAGS)
+flags.DEFINE_string("preset", "demo", "of configs/data.py: size and flow", flag_values=FLAGS)
+flags.DEFINE_integer("scenes", 3, "procedural scenes that are spoilt", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_string("cache", "", "folder that keeps videos and flow", flag_values=FLAGS)
+
+SIZE = 160, 100  # of the scenes; 128 x 80 of them are filmed
+
+
+def make_videos(folder: Path, scenes: int) -> dict[Path, str | None]:
+    """Videos of every fault and scene that are not there yet -> how the reason against each is to begin."""
+    folder.mkdir(parents=True, exist_ok=True)
+    wanted: dict[Path, str | None] = {}
+    for seed in progress(range(scenes), name="spoiling scenes", total=scenes, unit="scene"):
+        frames: np.ndarray | None = None
+        for name, (spoil, expected) in made_clips.FAULTS.items():
+            path = folder / f"{seed}_{name.replace(' ', '_')}.mp4"
+            wanted[path] = expected
+            if not path.is_file():
+                if frames is None:
+                    frames = render_clip(seed, width=SIZE[0], height=SIZE[1], num_frames=150).frames
+                write_video(path, spoil(frames), quality=18)
+                if name == "good":
+                    write_video(path.with_name(f"{seed}_copy.mp4"), spoil(frames)[:, ::2, ::2], quality=30)
+        wanted[folder / f"{seed}_copy.mp4"] = "copy"
+    return wanted
+
+
+def write_video(path: Path, pictures: np.ndarray, quality: int) -> None:
+    """H.264 at 30 frames a second, of pictures uint8 [t, h, w, 3]; `quality` is its constant rate factor."""
+    partial = path.with_suffix(".part.mp4")
+    with av.open(str(partial), "w") as container:
+        stream = container.add_stream("libx264", rate=30, options={"crf": str(quality)})
+        stream.width, stream.height, stream.pix_fmt = pictures.shape[2], pictures.shape[1], "yuv420p"
+        for index, picture in enumerate(pictures):
+            frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+            frame.pts, frame.time_base = index, Fraction(1, 30)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    partial.rename(path)
+
+
+def judge(paths: list[Path], config: ConfigDict, folder: Path) -> dict[str, dict[str, Any]]:
+    """Name -> `verdict` (a reason, or accepted) and, where flow was needed, the measures."""
+    store = ExampleStore(folder, config, flow.estimate)
+    clips = [open_clip(path, loop="loop" in path.name, exact=False) for path in paths]
+    timelines = [store.timeline(clip) for clip in clips]
+    order = sorted(range(len(clips)), key=lambda i: (-timelines[i].width * timelines[i].height, paths[i].name))
+    prints = [(timelines[i].appearance, timelines[i].changes) for i in order]
+    copies = {order[i]: order[j] for i, j in quality.find_copies(prints, config.filters).items()}
+    found = {}
+    for i, clip in enumerate(progress(clips, name="judging", total=len(clips), unit="clip")):
+        row: dict[str, Any] = {"bars": [round(bar, 3) for bar in timelines[i].bars]}
+        starts, reasons = store.starts(clip)
+        if not starts:
+            row["verdict"] = next(iter(reasons.values()))
+        elif i in copies:
+            row["verdict"] = f"copy of {paths[copies[i]].name}"
+        else:
+            row |= store.summary(clip, starts[0])
+            row["verdict"] = quality.judge_motion(row, config.filters) or "accepted"
+        found[paths[i].name] = row
+    return found
+
+
+def print_row(name: str, row: dict[str, Any]) -> None:
+    figures = " " * 42
+    if "flicker" in row:
+        values = (row["motion_percentiles"][98], row["motion_percentiles"][5])
+        values += tuple(row[key] for key in ("camera_motion", "camera_share", "trend", "flicker"))
+        figures = "".join(f"{value:7.2f}" for value in values)
+    trimmed = f"  (bars {row['bars']} cut off)" if any(row["bars"]) else ""
+    print(f"{name:24s}{figures}  {row['verdict']}{trimmed}")
+
+
+def main(arguments: list[str]) -> None:
+    real = [p for p in sorted(Path(FLAGS.clips).glob("*")) if p.suffix in (".mp4", ".avi")] if FLAGS.clips else []
+    if FLAGS.clips and not real:
+        raise UserError(f"--clips: no video in {FLAGS.clips}; give a folder of clips, or --clips= for none")
+    config = get_config(FLAGS.preset)
+    with config.unlocked():
+        config.max_starts = 1
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(FLAGS.cache or temporary)
+        wanted = make_videos(folder / "made", FLAGS.scenes)
+        found = judge(real, config, folder) | judge(sorted(wanted), config, folder)
+    print(f"{config.width} x {config.height}, flow {config.flow_preset}")
+    print(f"{'':24s}    m98     m5 camera  share  trend  flick  verdict")
+    for name, row in found.items():
+        print_row(name, row)
+    right = {
+        path.name: found[path.name]["verdict"].startswith(expected or "accepted") for path, expected in wanted.items()
+    }
+    print("wrong:", ", ".join(name for name, good in right.items() if not good) or "none")
+    verdicts = {name: row["verdict"] for name, row in found.items()}
+    print(json.dumps({"verdicts": verdicts, "right": sum(right.values()), "made": len(right)}))
+
+
+if __name__ == "__main__":
+    cli.run(main, FLAGS)
