@@ -19,6 +19,7 @@ import made_clips
 import numpy as np
 from absl import flags
 from ml_collections import ConfigDict
+from PIL import Image
 
 from configs.data import get_config
 from data_pipeline import quality
@@ -51,9 +52,15 @@ def make_videos(folder: Path, scenes: int) -> dict[Path, str | None]:
                     frames = render_clip(seed, width=SIZE[0], height=SIZE[1], num_frames=150).frames
                 write_video(path, spoil(frames), quality=18)
                 if name == "good":
-                    write_video(path.with_name(f"{seed}_copy.mp4"), spoil(frames)[:, ::2, ::2], quality=30)
+                    write_video(path.with_name(f"{seed}_copy.mp4"), shrink(spoil(frames)), quality=30)
         wanted[folder / f"{seed}_copy.mp4"] = "copy"
     return wanted
+
+
+def shrink(pictures: np.ndarray) -> np.ndarray:
+    """To three quarters of the size."""
+    size = pictures.shape[2] * 3 // 4, pictures.shape[1] * 3 // 4
+    return np.stack([np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures])
 
 
 def write_video(path: Path, pictures: np.ndarray, quality: int) -> None:
@@ -70,27 +77,25 @@ def write_video(path: Path, pictures: np.ndarray, quality: int) -> None:
     partial.rename(path)
 
 
-def judge(paths: list[Path], config: ConfigDict, folder: Path) -> dict[str, dict[str, Any]]:
-    """Name -> `verdict` (a reason, or accepted) and, where flow was needed, the measures."""
-    store = ExampleStore(folder, config, flow.estimate)
-    clips = [open_clip(path, loop="loop" in path.name, exact=False) for path in paths]
-    timelines = [store.timeline(clip) for clip in clips]
-    order = sorted(range(len(clips)), key=lambda i: (-timelines[i].width * timelines[i].height, paths[i].name))
-    prints = [(timelines[i].appearance, timelines[i].changes) for i in order]
-    copies = {order[i]: order[j] for i, j in quality.find_copies(prints, config.filters).items()}
+def judge(paths: list[Path], store: ExampleStore, filters: ConfigDict) -> dict[str, dict[str, Any]]:
+    """Name -> `verdict` (a reason, or accepted), `bars` and, where flow was needed, the measures."""
     found = {}
-    for i, clip in enumerate(progress(clips, name="judging", total=len(clips), unit="clip")):
-        row: dict[str, Any] = {"bars": [round(bar, 3) for bar in timelines[i].bars]}
+    for path in progress(paths, name="judging", total=len(paths), unit="clip"):
+        clip = open_clip(path, loop="loop" in path.name, exact=False)
+        row: dict[str, Any] = {"bars": [round(bar, 3) for bar in store.timeline(clip).bars]}
         starts, reasons = store.starts(clip)
-        if not starts:
-            row["verdict"] = next(iter(reasons.values()))
-        elif i in copies:
-            row["verdict"] = f"copy of {paths[copies[i]].name}"
-        else:
+        if starts:
             row |= store.summary(clip, starts[0])
-            row["verdict"] = quality.judge_motion(row, config.filters) or "accepted"
-        found[paths[i].name] = row
+        row["verdict"] = quality.judge_motion(row, filters) or "accepted" if starts else next(iter(reasons.values()))
+        found[path.name] = row
     return found
+
+
+def find_copies(paths: list[Path], store: ExampleStore, filters: ConfigDict) -> dict[str, str]:
+    """Name -> reason of the videos that repeat an earlier one of the list."""
+    timelines = [store.timeline(open_clip(path, loop=False, exact=False)) for path in paths]
+    copies = quality.find_copies([(timeline.appearance, timeline.changes) for timeline in timelines], filters)
+    return {paths[i].name: f"copy: shows the same as {paths[j].name}" for i, j in copies.items()}
 
 
 def print_row(name: str, row: dict[str, Any]) -> None:
@@ -113,7 +118,13 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(FLAGS.cache or temporary)
         wanted = make_videos(folder / "made", FLAGS.scenes)
-        found = judge(real, config, folder) | judge(sorted(wanted), config, folder)
+        store = ExampleStore(folder, config, flow.estimate)
+        found = judge([*real, *sorted(wanted)], store, config.filters)
+        originals = [
+            path for path in sorted(wanted, reverse=True) if path.stem.endswith(("good", "copy"))
+        ]  # good first
+        for name, reason in find_copies([*real, *originals], store, config.filters).items():
+            found[name]["verdict"] = reason
     print(f"{config.width} x {config.height}, flow {config.flow_preset}")
     print(f"{'':24s}    m98     m5 camera  share  trend  flick  verdict")
     for name, row in found.items():

@@ -33,14 +33,15 @@ def get_config(preset: str = "paper") -> ConfigDict:
 
     # Lengths are in pixels at a width of 256, luma is of 255. docs/data.md tells how far good and bad clips lie apart.
     config.filters = ConfigDict()
-    config.filters.duplicate_difference = 0.02  # frames are the same if their luma differs less, on average
+    config.filters.duplicate_difference = 0.02  # frames are the same if their luma differs less, on average, ...
+    config.filters.duplicate_ratio = 0.15  # ... or less than this share of what frames around them do
     config.filters.min_distinct_frames = 0.6  # of num_frames: source frames that differ from the one before
     config.filters.cut_difference = 8.0  # cut: luma differs so much from the frame before, on average, ...
     config.filters.cut_ratio = 4.0  # ... and so many times as much as around it
-    config.filters.fade_change = 5.0  # fade: luma changes so much within half a second, ...
-    config.filters.fade_kink = 0.12  # ... and departs from a blend by no more than this share of it
+    config.filters.fade_change = 6.0  # fade: luma changes so much within a second, ...
+    config.filters.fade_kink = 0.15  # ... and strays from blends by no more than this share of it
     config.filters.copy_appearance = 0.95  # copy of another video: its mean picture correlates so well, ...
-    config.filters.copy_changes = 0.9  # ... and so do its changes
+    config.filters.copy_changes = 0.8  # ... and so do its changes
     config.filters.max_flicker = 2.0  # luma changes so much where the motion is accounted for
     config.filters.moving_percentile = 98.0  # static: this percentile of m(p), the mean over t of |F_t(p)|, ...
     config.filters.min_motion = 0.3  # ... is less; twice what sensor noise of 5 grey levels feigns

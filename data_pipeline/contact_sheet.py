@@ -13,7 +13,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib.figure import Figure
 from PIL import Image
 
 SHOWN = 60  # of each verdict
@@ -141,6 +140,8 @@ def _curves(power: Sequence[float], mean: np.ndarray | None) -> str:
 
 def _spectrum(frequencies: Sequence[float], power: np.ndarray, count: int) -> str:
     """The accepted clips' mean spectrum beside what the paper says of its own."""
+    from matplotlib.figure import Figure  # takes its time, and the build's workers import this module
+
     hertz, amplitude = np.asarray(frequencies)[1:], np.maximum(np.sqrt(power[1:]), 1e-3)
     rate = np.polyfit(hertz, np.log(amplitude), 1)[0]
     figure = Figure((7, 3.6), dpi=100, layout="constrained")

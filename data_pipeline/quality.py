@@ -13,7 +13,7 @@ from ml_collections import ConfigDict
 from data_pipeline.quality_luma import unpack
 from data_pipeline.video import Timeline
 
-_NEAR = (-4, -3, -2, -1, 1, 2, 3, 4)  # frames that a cut is compared with
+_NEAR = (-4, -3, -2, -1, 1, 2, 3, 4)  # frames that a frame is compared with
 
 
 def find_starts(timeline: Timeline, config: ConfigDict, *, loop: bool) -> tuple[list[int], dict[int, str]]:
@@ -53,12 +53,13 @@ def _inside(timeline: Timeline, start: int, config: ConfigDict, period: int | No
 
 def _repetition(timeline: Timeline, start: int, config: ConfigDict, period: int | None) -> str | None:
     """Judged on source frames, before resampling: a video at 60 fps that shows each picture twice is fine."""
-    fresh = np.asarray(timeline.differences) >= config.filters.duplicate_difference
+    differences, filters = np.asarray(timeline.differences), config.filters
+    fresh = differences >= np.maximum(filters.duplicate_difference, filters.duplicate_ratio * _around(differences))
     fresh[0] = True
     count = int(np.sum(fresh & _inside(timeline, start, config, period)))
-    need = int(config.filters.min_distinct_frames * config.num_frames)
+    need = int(filters.min_distinct_frames * config.num_frames)
     if period is not None:
-        need = min(need, int(config.filters.min_distinct_frames * period))
+        need = min(need, int(filters.min_distinct_frames * period))
     if count >= need:
         return None
     if count <= 1:
@@ -66,16 +67,21 @@ def _repetition(timeline: Timeline, start: int, config: ConfigDict, period: int 
     return f"duplicated frames: {count} different ones in {config.num_frames / config.fps:g} s, {need} needed"
 
 
+def _around(differences: np.ndarray) -> np.ndarray:
+    """The second largest of the differences around each: the two of a flash do not hide each other."""
+    return np.sort([np.roll(differences, shift) for shift in _NEAR], axis=0)[-2]
+
+
 def _cuts(timeline: Timeline, filters: ConfigDict, loop: bool) -> dict[int, str]:
     """Source frames that have nothing to do with the one before, and how each is told.
 
-    Such a frame differs much more from the one before than its neighbours do; one of these is let off, so that a flash
-    counts too. The seam of a loop is one more pair of neighbours.
+    Such a frame differs much more from the one before than its neighbours do. The seam of a loop is one more pair of
+    neighbours.
     """
     differences = np.asarray(timeline.differences)
     if not loop:
         differences[0] = 0
-    around = np.sort([np.roll(differences, shift) for shift in _NEAR], axis=0)[-2]
+    around = _around(differences)
     found = (differences >= filters.cut_difference) & (differences >= filters.cut_ratio * around)
     return {
         int(i): f"cut: at {timeline.times[i]:.2f} s the picture changes by {differences[i]:.0f} of 255, "
@@ -85,7 +91,7 @@ def _cuts(timeline: Timeline, filters: ConfigDict, loop: bool) -> dict[int, str]
 
 
 def _fades(timeline: Timeline, filters: ConfigDict) -> dict[int, str]:
-    """Source frames that are a blend of what comes before and after, while these differ: no motion does that."""
+    """Source frames around which the picture turns into another one by blending: no motion does that."""
     spans, kinks = np.asarray(timeline.spans), np.asarray(timeline.kinks)
     found = (spans >= filters.fade_change) & (kinks <= filters.fade_kink * spans)
     return {

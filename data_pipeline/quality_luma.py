@@ -12,7 +12,7 @@ from PIL import Image
 
 from data_pipeline.contact_sheet import encode_jpeg
 
-_SIDE = 0.25  # s: a fade is judged by what lies so long before and after
+_SIDE = 0.5  # s: a fade is judged by what lies so long before and after
 _THUMBNAIL = 64, 40  # there
 _GRID = 0.125  # s: pictures are kept at times 0, g, 2 g, ... with g this or a double, double ... of it,
 _KEPT = 32  # so that no more than this many are
@@ -48,23 +48,18 @@ class LumaPass:
         self._rows.append(np.asarray(_resize(row, (_STRIP[0], 1))[0], np.uint8))
 
     def _blend(self, time: float, luma: np.ndarray) -> None:
-        """Judges the frames that lie `_SIDE` back, now that what comes after them is known."""
+        """Judges the frame that lies `_SIDE` back, now that what comes after it is known."""
         self.spans.append(0.0)
         self.kinks.append(0.0)
         self._recent.append((time, _resize(luma, _THUMBNAIL)))
-        after = len(self.spans) - 1
-        while self._recent[-1][0] - self._recent[0][0] > 2 * _SIDE + 1e-3:
+        while time - self._recent[0][0] > 2 * _SIDE + 1e-3:
             self._recent.popleft()
-        start, before = self._recent[0]
-        middle = (start + time) / 2
-        index = min(range(len(self._recent)), key=lambda i: abs(self._recent[i][0] - middle))
-        if time - start < 1.5 * _SIDE or not 0 < index < len(self._recent) - 1:
+        start, count = self._recent[0][0], len(self._recent)
+        if time - start < 1.5 * _SIDE or count < 3:
             return
-        now, then = self._recent[index][1], self._recent[-1][1]
-        place = after - (len(self._recent) - 1 - index)
-        share = (self._recent[index][0] - start) / (time - start)
-        self.spans[place] = float(np.abs(then - before).mean())
-        self.kinks[place] = float(np.abs(now - (1 - share) * before - share * then).mean())
+        middle = min(range(count), key=lambda i: abs(self._recent[i][0] - (start + time) / 2))
+        span, kink = _transition(np.stack([thumbnail for _, thumbnail in self._recent]))
+        self.spans[middle - count], self.kinks[middle - count] = span, kink
 
     def finish(self, bar_luma: float) -> dict[str, Any]:
         """The fields of `video.Timeline` of the same names."""
@@ -88,6 +83,18 @@ class LumaPass:
         over_time = _resize(np.stack(self._rows).astype(np.float32), _STRIP)
         jpeg = encode_jpeg(np.concatenate([picture, over_time], axis=1).astype(np.uint8))
         return base64.b64encode(jpeg).decode()
+
+
+def _transition(thumbnails: np.ndarray) -> tuple[float, float]:
+    """Span and kink (`video.Timeline`) from the first of [n, h, w] to the last."""
+    way = thumbnails[-1] - thumbnails[0]
+    span = float(np.abs(way).mean())
+    gone = np.tensordot(thumbnails - thumbnails[0], way, axes=2) / max(float(np.sum(way**2)), 1e-6)
+    gone = np.maximum.accumulate(np.clip(gone, 0, 1))
+    if np.diff(gone).max() > 0.5:
+        return span, span  # a cut
+    blends = thumbnails[0] + gone[1:-1, None, None] * way
+    return span, float(np.abs(thumbnails[1:-1] - blends).mean())
 
 
 def find_bars(lumas: np.ndarray, bar_luma: float) -> tuple[float, float, float, float]:
