@@ -14,6 +14,7 @@ import tensorflow_datasets as tfds
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from small_videos import make_video, sway_pictures
 from test_build import content, sway
 
 from configs.data import get_config
@@ -34,8 +35,6 @@ FORMATS = {
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory) -> dict[str, bytes]:
     """A good clip of 155 frames in each format, written once."""
-    from conftest import make_video, sway_pictures
-
     folder = tmp_path_factory.mktemp("whole")
     pictures = sway_pictures(155)
     return {name: make_video(folder / name, pictures, **options).read_bytes() for name, options in FORMATS.items()}

@@ -1,5 +1,6 @@
 """launch/tpu_train.sh against a stand-in for gcloud that notes each call and runs in folders what workers are sent."""
 
+import functools
 import json
 import os
 import re
@@ -111,6 +112,7 @@ class Slice:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # ignored in background jobs
         )
 
     def __call__(self, *flags: str) -> tuple[int, str, str]:
