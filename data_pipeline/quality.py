@@ -93,7 +93,7 @@ def _cuts(timeline: Timeline, filters: ConfigDict, loop: bool) -> dict[int, str]
 def _fades(timeline: Timeline, filters: ConfigDict) -> dict[int, str]:
     """Source frames around which the picture turns into another one by blending: no motion does that."""
     spans, kinks = np.asarray(timeline.spans), np.asarray(timeline.kinks)
-    found = (spans >= filters.fade_change) & (kinks <= filters.fade_kink * spans)
+    found = (spans >= filters.fade_change) & (kinks <= filters.fade_kink)
     return {
         int(i): f"fade: at {timeline.times[i]:.2f} s the picture blends into one that differs by {spans[i]:.0f} of 255"
         for i in np.flatnonzero(found)

@@ -12,8 +12,9 @@ from PIL import Image
 
 from data_pipeline.contact_sheet import encode_jpeg
 
-_SIDE = 0.5  # s: a fade is judged by what lies so long before and after
-_THUMBNAIL = 64, 40  # there
+_SIDE = 0.5  # s: a fade is judged by what lies so long before and after, ...
+_LASTING = 2.0  # ... and by whether the picture comes back within so long
+_THUMBNAIL = 64, 40
 _GRID = 0.125  # s: pictures are kept at times 0, g, 2 g, ... with g this or a double, double ... of it,
 _KEPT = 32  # so that no more than this many are
 _PRINT = 16, 10  # pixels of the fingerprint's pictures
@@ -30,6 +31,7 @@ class LumaPass:
         self.kinks: list[float] = []
         self._first = self._before = np.zeros((0, 0), np.float32)
         self._recent: collections.deque[tuple[float, np.ndarray]] = collections.deque()
+        self._judged = 0  # place in it of the next frame to be judged
         self._kept: list[np.ndarray] = []
         self._grid = _GRID
         self._rows: list[np.ndarray] = []
@@ -39,7 +41,8 @@ class LumaPass:
             self._first = luma
         self.differences.append(_difference(luma, self._before))
         self._before = luma
-        self._blend(time, luma)
+        self._recent.append((time, _resize(luma, _THUMBNAIL)))
+        self._judge_fades(time - _LASTING)
         if time >= len(self._kept) * self._grid - 1e-3:
             self._kept.append(luma)
         if len(self._kept) > _KEPT:
@@ -47,22 +50,21 @@ class LumaPass:
         row = luma[luma.shape[0] // 2 : luma.shape[0] // 2 + 1]
         self._rows.append(np.asarray(_resize(row, (_STRIP[0], 1))[0], np.uint8))
 
-    def _blend(self, time: float, luma: np.ndarray) -> None:
-        """Judges the frame that lies `_SIDE` back, now that what comes after it is known."""
-        self.spans.append(0.0)
-        self.kinks.append(0.0)
-        self._recent.append((time, _resize(luma, _THUMBNAIL)))
-        while time - self._recent[0][0] > 2 * _SIDE + 1e-3:
-            self._recent.popleft()
-        start, count = self._recent[0][0], len(self._recent)
-        if time - start < 1.5 * _SIDE or count < 3:
-            return
-        middle = min(range(count), key=lambda i: abs(self._recent[i][0] - (start + time) / 2))
-        span, kink = _transition(np.stack([thumbnail for _, thumbnail in self._recent]))
-        self.spans[middle - count], self.kinks[middle - count] = span, kink
+    def _judge_fades(self, until: float) -> None:
+        """Appends to `spans` and `kinks` for frames up to this time, and forgets what is no longer needed."""
+        while self._judged < len(self._recent) and self._recent[self._judged][0] <= until:
+            now = self._recent[self._judged][0]
+            span, kink = _transition(*(np.asarray(part) for part in zip(*self._recent, strict=True)), now)
+            self.spans.append(span)
+            self.kinks.append(kink)
+            self._judged += 1
+            while self._recent[0][0] < now - _LASTING:
+                self._recent.popleft()
+                self._judged -= 1
 
     def finish(self, bar_luma: float) -> dict[str, Any]:
         """The fields of `video.Timeline` of the same names."""
+        self._judge_fades(np.inf)
         self.differences[0] = _difference(self._first, self._before)
         size = self._kept[-1].shape
         kept = [luma for luma in self._kept if luma.shape == size]
@@ -85,16 +87,22 @@ class LumaPass:
         return base64.b64encode(jpeg).decode()
 
 
-def _transition(thumbnails: np.ndarray) -> tuple[float, float]:
-    """Span and kink (`video.Timeline`) from the first of [n, h, w] to the last."""
-    way = thumbnails[-1] - thumbnails[0]
-    span = float(np.abs(way).mean())
-    gone = np.tensordot(thumbnails - thumbnails[0], way, axes=2) / max(float(np.sum(way**2)), 1e-6)
+def _transition(times: np.ndarray, thumbnails: np.ndarray, now: float) -> tuple[float, float]:
+    """Span and kink (`video.Timeline`) at a time, of thumbnails [n, h, w] at `times`; (0, 1) where these end."""
+    early, late = np.flatnonzero(times <= now - 0.9 * _SIDE), np.flatnonzero(times >= now + 0.9 * _SIDE)
+    if not len(early) or not len(late) or late[0] - early[-1] < 2:
+        return 0.0, 1.0
+    before, after = thumbnails[early[-1]], thumbnails[late[0]]
+    span = min(
+        np.abs(thumbnails[late] - before).mean((1, 2)).min(), np.abs(thumbnails[early] - after).mean((1, 2)).min()
+    )
+    way, between = after - before, thumbnails[early[-1] : late[0] + 1] - before
+    gone = np.tensordot(between, way, axes=2) / max(float(np.sum(way**2)), 1e-6)
     gone = np.maximum.accumulate(np.clip(gone, 0, 1))
     if np.diff(gone).max() > 0.5:
-        return span, span  # a cut
-    blends = thumbnails[0] + gone[1:-1, None, None] * way
-    return span, float(np.abs(thumbnails[1:-1] - blends).mean())
+        return float(span), 1.0  # a cut
+    stray = np.abs(between - gone[:, None, None] * way)[1:-1].mean()
+    return float(span), float(stray / max(float(np.abs(way).mean()), 1e-6))
 
 
 def find_bars(lumas: np.ndarray, bar_luma: float) -> tuple[float, float, float, float]:

@@ -40,11 +40,11 @@ class Timeline:
     """When the source frames of a video are shown, in s from the first, and what their luma (of 255) tells.
 
     Of each frame: `differences`, the mean absolute difference to the frame before, for frame 0 to the last, which is
-    the seam of a loop; `spans`, the same between thumbnails half a second before and after it, 0 where there are none;
-    `kinks`, how far the thumbnails from the one to the other stray, on average, from blends of these two that turn from
-    the one into the other. `bars`: shares of the picture that are
-    black bars, left, top, right and bottom. `appearance` and `changes`: fingerprint (`quality_luma.unpack`). `strip`:
-    the first frame beside its middle row over time, a JPEG in base64.
+    the seam of a loop; `spans`, the least difference between thumbnails before and after it (half a second or more,
+    up to two), that is, how far the picture changes for good; `kinks`, how far thumbnails around it stray from blends
+    that turn the one half a second before into the one half a second after, as a share of what these differ by. `bars`:
+    shares of the picture that are black bars, left, top, right and bottom. `appearance` and `changes`: fingerprint
+    (`quality_luma.unpack`). `strip`: the first frame beside its middle row over time, a JPEG in base64.
     """
 
     times: tuple[float, ...]

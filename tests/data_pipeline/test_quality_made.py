@@ -22,7 +22,7 @@ def made():
 
 @pytest.fixture(scope="module")
 def scene() -> np.ndarray:
-    return render_clip(12, width=160, height=100, num_frames=150, kinds=["plant"]).frames
+    return render_clip(1, width=160, height=100, num_frames=150, kinds=["bushes"]).frames
 
 
 @pytest.fixture
