@@ -10,7 +10,7 @@ import pytest
 
 from data_pipeline.procedural import render_clip
 from gid_jax import flow
-from gid_jax.flow import coarse_to_fine
+from gid_jax.flow import coarse_to_fine, solver
 
 HEIGHT, WIDTH = 40, 64
 PRESETS = ("fast", "accurate")
@@ -147,6 +147,34 @@ def test_chunks_keep_order_and_number(monkeypatch):
     np.testing.assert_array_equal(v, 0 * targets)
 
 
+def test_devices_share_the_targets():
+    """Four devices hold two targets each, and find what one device finds."""
+    texture = Texture(2)
+    x, y = grid()
+    targets = np.stack([deformed(texture, s)[0] for s in np.linspace(0.2, 1.6, 8)])
+    devices = jax.devices()[:4]
+    motion = flow.estimate(texture(x, y), targets, "fast", devices=devices)
+    shards = motion.addressable_shards
+    assert [s.device for s in shards] == devices and {s.data.shape for s in shards} == {(2, HEIGHT, WIDTH, 2)}
+    assert [s.index[0] for s in shards] == [slice(2 * i, 2 * i + 2) for i in range(4)]
+    np.testing.assert_allclose(motion, flow.estimate(texture(x, y), targets, "fast"), atol=2e-3)
+    seven = flow.estimate(texture(x, y), targets[:7], "fast", devices=devices)
+    np.testing.assert_allclose(seven, motion[:7], atol=1e-5)
+
+
+def test_initial_motion_finds_what_the_search_cannot():
+    """Waves of 5 px, all alike, moved by two of them: lost from rest, found from near by."""
+    x, y = grid()
+    fine = Texture(8)
+    fine.wave *= 2 * np.pi / 5 / np.linalg.norm(fine.wave, axis=0)
+    shift = np.array([9.0, -4.0])
+    source, targets = fine(x, y), fine(x - shift[0], y - shift[1])[None]
+    near = np.broadcast_to(shift + [0.6, -0.5], (1, HEIGHT, WIDTH, 2)).astype(np.float32)
+    inner = np.s_[:, 6:-2, 2:-12]
+    assert error(flow.estimate(source, targets, "fast", near)[inner], shift) < 0.05
+    assert error(flow.estimate(source, targets, "fast")[inner], shift) > 2
+
+
 def test_consistency_is_the_distance_to_oneself():
     forward = jnp.zeros((1, 12, 16, 2)).at[..., 0].set(2.0)
     backward = jnp.zeros((1, 12, 16, 2)).at[..., 0].set(-1.5)
@@ -222,6 +250,27 @@ def test_bad_shapes(source, targets, preset):
         flow.estimate.__wrapped__(np.zeros(source, np.float32), np.zeros(targets, np.float32), preset)
 
 
+def test_bad_initial():
+    pictures = np.zeros((2, 40, 64, 3), np.float32)
+    with pytest.raises(ValueError, match="initial must be"):
+        flow.estimate(pictures[0], pictures, "fast", np.zeros((1, 40, 64, 2), np.float32))
+
+
 def test_unknown_preset():
     with pytest.raises(ValueError, match="accurate, fast"):
         flow.estimate.__wrapped__(np.zeros((40, 64, 3)), np.zeros((1, 40, 64, 3)), "best")
+
+
+@pytest.mark.parametrize("size", [(21, 34), (40, 27)])
+def test_warp_without_gathers_is_the_same(size):
+    """Within reach, also where the motion leaves the picture; the TPU's program, run here."""
+    random = np.random.default_rng(0)
+    planes = jnp.asarray(random.normal(size=(2, *size)), jnp.float32)
+    far = solver.reach(*size)
+    field = tuple(jnp.asarray(random.uniform(-far, far, (2, *size)), jnp.float32) for _ in range(2))
+    np.testing.assert_allclose(solver._fetch_within_reach(planes, field), solver.fetch(planes, field), atol=2e-5)
+    beyond = (field[0] * 0 + far + 3.0, field[1])
+    within = (field[0] * 0 + far, field[1])
+    np.testing.assert_array_equal(
+        solver._fetch_within_reach(planes, beyond), solver._fetch_within_reach(planes, within)
+    )
