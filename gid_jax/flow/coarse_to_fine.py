@@ -97,44 +97,45 @@ def _fill(planes: Array, multiple: int) -> Array:
 @functools.partial(jax.jit, static_argnames="preset")
 def _estimate(source: Array, targets: Array, initial: Array | None = None, *, preset: Preset) -> Array:
     weights = solver.Weights(*(jnp.float32(getattr(preset, name)) for name in solver.Weights._fields))
-    first, others = _luminance(source[None], preset.blur), _luminance(targets, preset.blur)
+    first, others = _channels(source[None], preset.blur), _channels(targets, preset.blur)
     sizes = pyramid.level_sizes(source.shape[0], source.shape[1], preset.ratio, preset.smallest)
     if initial is None:
         field = jnp.zeros((len(targets), *sizes[0]), jnp.float32), jnp.zeros((len(targets), *sizes[0]), jnp.float32)
     else:
         field, sizes = (initial[..., 0], initial[..., 1]), sizes[-1:]
     for i, (height, width) in enumerate(sizes):
+        coarseness = len(sizes) - 1 - i
+        channels = slice(1, 4) if coarseness < preset.colour_levels else slice(0, 1)
         gamma = preset.gamma * (height / source.shape[0]) ** preset.gamma_decay
-        warps = preset.warps + preset.extra_warps * (len(sizes) - 1 - i)
         refine = functools.partial(
             solver.refine,
-            source=pyramid.resize_planes(first, height, width),
+            source=tuple(pyramid.resize_planes(planes, height, width) for planes in first[channels]),
             weights=weights._replace(gamma=jnp.float32(gamma)),
-            warps=jnp.int32(warps),
+            warps=jnp.int32(preset.warps + preset.extra_warps * coarseness),
             sweeps=jnp.int32(preset.sweeps),
         )
         field = pyramid.resize_field(field, height, width)
-        field = _by_chunks(refine, field, pyramid.resize_planes(others, height, width))
+        field = _by_chunks(refine, field, tuple(pyramid.resize_planes(t, height, width) for t in others[channels]))
     return jnp.stack(field, axis=-1)
 
 
-def _luminance(pictures: Array, blur: float) -> Array:
-    grey = 0.299 * pictures[..., 0] + 0.587 * pictures[..., 1] + 0.114 * pictures[..., 2]
-    return pyramid.gaussian_blur(grey, blur)
+def _channels(pictures: Array, blur: float) -> tuple[Array, ...]:
+    """Luminance, red, green and blue planes."""
+    red, green, blue = (pyramid.gaussian_blur(pictures[..., c], blur) for c in range(3))
+    return 0.299 * red + 0.587 * green + 0.114 * blue, red, green, blue
 
 
 def _by_chunks(
-    refine: Callable[[solver.Field, Array], solver.Field], field: solver.Field, targets: Array
+    refine: Callable[[solver.Field, solver.Picture], solver.Field], field: solver.Field, targets: solver.Picture
 ) -> solver.Field:
     """`refine` on equal parts of the targets, one after the other; blank pictures fill up the last part."""
-    n, height, width = targets.shape
+    n, height, width = targets[0].shape
     parts = -(-n // max(1, DEVICE_PIXELS // (height * width)))
     size = -(-n // max(parts, 1))
     if parts <= 1:
         return refine(field, targets)
-    fill = ((0, parts * size - n), (0, 0), (0, 0))
-    split = [jnp.pad(p, fill).reshape(parts, size, height, width) for p in (*field, targets)]
-    u, v = lax.map(lambda part: refine((part[0], part[1]), part[2]), split)
+    split = [_fill(p, parts * size).reshape(parts, size, height, width) for p in (*field, *targets)]
+    u, v = lax.map(lambda part: refine((part[0], part[1]), tuple(part[2:])), split)
     return u.reshape(-1, height, width)[:n], v.reshape(-1, height, width)[:n]
 
 

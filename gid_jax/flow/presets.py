@@ -21,6 +21,8 @@ class Preset:
     """from one level of the pyramid to the next coarser one"""
     smallest: int
     """px; the shorter side of the coarsest level is at least this"""
+    colour_levels: int
+    """so many of the finest levels look at red, green and blue, the others at the luminance"""
     warps: int
     """at the finest level"""
     extra_warps: int
@@ -31,7 +33,7 @@ class Preset:
 
 
 ACCURATE = Preset(
-    alpha=1.1,
+    alpha=0.7,
     gamma=1.7,
     gamma_decay=1.0,
     zeta=0.02,
@@ -40,13 +42,14 @@ ACCURATE = Preset(
     blur=0.5,
     ratio=0.75,
     smallest=10,
+    colour_levels=99,
     warps=6,
     extra_warps=1,
     sweeps=40,
     radius=0.995,
 )
 FAST = Preset(
-    alpha=1.0,
+    alpha=0.5,
     gamma=2.0,
     gamma_decay=0.0,
     zeta=0.02,
@@ -55,6 +58,7 @@ FAST = Preset(
     blur=0.5,
     ratio=0.5,
     smallest=10,
+    colour_levels=1,
     warps=4,
     extra_warps=2,
     sweeps=16,

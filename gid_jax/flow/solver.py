@@ -1,16 +1,18 @@
 """One level of the variational solver: warp, linearise, weight, relax, filter.
 
-Minimised over the motion (u, v) of the source's pixels p, with I the source, J the target, both luminances:
+Minimised over the motion (u, v) of the source's pixels p, with I and J a channel of the source and of the target:
 
-    E = sum_p psi_d( t0 (J(p + F) - I(p))^2 )                                   brightness
-      + gamma psi_d( tx (J_x(p + F) - I_x(p))^2 + ty (J_y(p + F) - I_y(p))^2 )  gradients
-      + alpha psi_s( |grad u|^2 + |grad v|^2 )                                    smoothness
+    E = sum_p mean over channels [
+              psi_d( t0 (J(p + F) - I(p))^2 )                                           brightness
+            + gamma psi_d( tx (J_x(p + F) - I_x(p))^2 + ty (J_y(p + F) - I_y(p))^2 ) ]  gradients
+      + alpha psi_s( |grad u|^2 + |grad v|^2 )                                          smoothness
 
 with psi(s^2) = sqrt(s^2 + eps^2). The normalisation t = 1 / (|grad|^2 + zeta^2) turns each residual into a distance in
 pixels. Brox et al. 2004 (warping, gradient constancy), Zimmer et al. 2011 (normalisation), Liu 2009 (lagged weights).
-Planes are [n, h, w]; those of the source [1, h, w].
+Planes are [n, h, w]; those of the source [1, h, w]. A picture is one such array per channel.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,6 +21,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 Field = tuple[Array, Array]
+Picture = tuple[Array, ...]
+"""Planes of each channel."""
 
 
 class Weights(NamedTuple):
@@ -152,26 +156,31 @@ def inside(field: Field) -> Bool[Array, "n h w"]:
     return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
-def data_term(source: Derivatives, target: Array, field: Field, weights: Weights) -> tuple[Array, ...]:
+def data_term(source: Sequence[Derivatives], target: Picture, field: Field, weights: Weights) -> tuple[Array, ...]:
     """J11, J12, J22, b1, b2 of the linearised data term at `field`: its gradient by (du, dv) is J d + b."""
+    share = inside(field).astype(jnp.float32) / len(source)
+    terms = [_channel_term(s, t, field, share, weights) for s, t in zip(source, target, strict=True)]
+    return lax.optimization_barrier(tuple(sum(channels) for channels in zip(*terms, strict=True)))
+
+
+def _channel_term(
+    source: Derivatives, target: Array, field: Field, share: Array, weights: Weights
+) -> tuple[Array, ...]:
     warped = derivatives(fetch(target, field))
     z, xz, yz = warped.value - source.value, warped.x - source.x, warped.y - source.y
     x, y, xx, xy, yy = (0.5 * (s + t) for s, t in zip(source[1:], warped[1:], strict=True))
     zeta, epsilon = weights.zeta**2, weights.data_epsilon**2
     scale = 1 / (x * x + y * y + zeta)
     scale_x, scale_y = 1 / (xx * xx + xy * xy + zeta), 1 / (xy * xy + yy * yy + zeta)
-    seen = inside(field).astype(jnp.float32)
-    first = seen * scale * lax.rsqrt(scale * z * z + epsilon)
-    second = seen * weights.gamma * lax.rsqrt(scale_x * xz * xz + scale_y * yz * yz + epsilon)
+    first = share * scale * lax.rsqrt(scale * z * z + epsilon)
+    second = share * weights.gamma * lax.rsqrt(scale_x * xz * xz + scale_y * yz * yz + epsilon)
     p, q, r = lax.optimization_barrier((first, second * scale_x, second * scale_y))
-    return lax.optimization_barrier(
-        (
-            p * x * x + q * xx * xx + r * xy * xy,
-            p * x * y + q * xx * xy + r * xy * yy,
-            p * y * y + q * xy * xy + r * yy * yy,
-            p * x * z + q * xx * xz + r * xy * yz,
-            p * y * z + q * xy * xz + r * yy * yz,
-        )
+    return (
+        p * x * x + q * xx * xx + r * xy * xy,
+        p * x * y + q * xx * xy + r * xy * yy,
+        p * y * y + q * xy * xy + r * yy * yy,
+        p * x * z + q * xx * xz + r * xy * yz,
+        p * y * z + q * xy * xz + r * yy * yz,
     )
 
 
@@ -253,10 +262,10 @@ def median(planes: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
 
 
 def refine(
-    field: Field, target: Array, *, source: Array, weights: Weights, warps: Int[Array, ""], sweeps: Int[Array, ""]
+    field: Field, target: Picture, *, source: Picture, weights: Weights, warps: Int[Array, ""], sweeps: Int[Array, ""]
 ) -> Field:
     """Improve `field` by `warps` warps of the targets, each solved by `sweeps` sweeps at frozen weights."""
-    fixed = derivatives(source)
+    fixed = [derivatives(channel) for channel in source]
 
     def warp(_: Array, field: Field) -> Field:
         tensor = data_term(fixed, target, field, weights)
