@@ -106,11 +106,12 @@ def _estimate(source: Array, targets: Array, initial: Array | None = None, *, pr
     for i, (height, width) in enumerate(sizes):
         coarseness = len(sizes) - 1 - i
         channels = slice(1, 4) if coarseness < preset.colour_levels else slice(0, 1)
-        gamma = preset.gamma * (height / source.shape[0]) ** preset.gamma_decay
+        scale = height / source.shape[0]
+        alpha, gamma = preset.alpha * scale**-preset.alpha_growth, preset.gamma * scale**-preset.gamma_growth
         refine = functools.partial(
             solver.refine,
             source=tuple(pyramid.resize_planes(planes, height, width) for planes in first[channels]),
-            weights=weights._replace(gamma=jnp.float32(gamma)),
+            weights=weights._replace(alpha=jnp.float32(alpha), gamma=jnp.float32(gamma)),
             warps=jnp.int32(preset.warps + preset.extra_warps * coarseness),
             sweeps=jnp.int32(preset.sweeps),
         )
@@ -161,5 +162,5 @@ def _round_trip(forward: Motion, backward: Motion) -> tuple[Array, Array]:
     """|F + B|^2 and |F|^2 + |B|^2, px^2, [n, h, w]."""
     forward, backward = jnp.asarray(forward), jnp.asarray(backward)
     u, v = forward[..., 0], forward[..., 1]
-    back_u, back_v = solver.fetch(backward[..., 0], (u, v)), solver.fetch(backward[..., 1], (u, v))
+    back_u, back_v = solver.fetch((backward[..., 0], backward[..., 1]), (u, v))
     return (u + back_u) ** 2 + (v + back_v) ** 2, u**2 + v**2 + back_u**2 + back_v**2

@@ -8,10 +8,13 @@ class Preset:
     """Numbers of the energy (docstring of `solver`) and of its minimisation. Motion in pixels, pictures in [0, 1]."""
 
     alpha: float
+    """at the finest level"""
+    alpha_growth: float
+    """a level of scale s takes alpha s^-growth"""
     gamma: float
     """at the finest level"""
-    gamma_decay: float
-    """a level of scale s takes gamma s^decay: gradients of what a coarse level aliases mislead"""
+    gamma_growth: float
+    """a level of scale s takes gamma s^-growth"""
     zeta: float
     data_epsilon: float
     smooth_epsilon: float
@@ -33,25 +36,27 @@ class Preset:
 
 
 ACCURATE = Preset(
-    alpha=0.7,
-    gamma=1.7,
-    gamma_decay=1.0,
+    alpha=0.25,
+    alpha_growth=1.0,
+    gamma=0.25,
+    gamma_growth=0.0,
     zeta=0.02,
     data_epsilon=0.1,
     smooth_epsilon=0.0005,
     blur=0.5,
     ratio=0.75,
     smallest=10,
-    colour_levels=99,
+    colour_levels=2,
     warps=6,
     extra_warps=1,
     sweeps=40,
     radius=0.995,
 )
 FAST = Preset(
-    alpha=0.5,
-    gamma=2.0,
-    gamma_decay=0.0,
+    alpha=0.25,
+    alpha_growth=0.5,
+    gamma=0.4,
+    gamma_growth=0.5,
     zeta=0.02,
     data_epsilon=0.1,
     smooth_epsilon=0.005,

@@ -93,12 +93,12 @@ def derivatives(planes: Float[Array, "n h w"]) -> Derivatives:
     return lax.optimization_barrier(all_six)
 
 
-def fetch(planes: Float[Array, "n h w"], field: Field) -> Array:
-    """Bilinear values of the planes at p + F(p), the border repeated.
+def fetch(picture: Picture, field: Field) -> Picture:
+    """Bilinear values of each channel at p + F(p), the border repeated.
 
     A TPU, whose gathers are slow, looks no further than `reach` along x and along y.
     """
-    return lax.platform_dependent(planes, field, tpu=_fetch_within_reach, default=_fetch_by_gathers)
+    return lax.platform_dependent(picture, field, tpu=_fetch_within_reach, default=_fetch_by_gathers)
 
 
 def reach(height: int, width: int) -> int:
@@ -106,38 +106,46 @@ def reach(height: int, width: int) -> int:
     return -(-min(height, width) // 6)
 
 
-def _fetch_by_gathers(planes: Array, field: Field) -> Array:
-    n, height, width = planes.shape
+def _fetch_by_gathers(picture: Picture, field: Field) -> Picture:
+    n, height, width = picture[0].shape
     x, y = _ends(field)
     left, top = jnp.minimum(jnp.floor(x), width - 2), jnp.minimum(jnp.floor(y), height - 2)
     fx, fy = x - left, y - top
     corner = top.astype(jnp.int32) * width + left.astype(jnp.int32)
     take = jax.vmap(lambda flat, index: flat.at[index].get(mode="promise_in_bounds"))
-    flat = planes.reshape(n, height * width)
-    a, b = take(flat, corner), take(flat, corner + 1)
-    c, d = take(flat, corner + width), take(flat, corner + width + 1)
-    upper, lower = a + fx * (b - a), c + fx * (d - c)
-    return upper + fy * (lower - upper)
+
+    def fetched(planes: Array) -> Array:
+        flat = planes.reshape(n, height * width)
+        a, b = take(flat, corner), take(flat, corner + 1)
+        c, d = take(flat, corner + width), take(flat, corner + width + 1)
+        upper, lower = a + fx * (b - a), c + fx * (d - c)
+        return upper + fy * (lower - upper)
+
+    return tuple(fetched(planes) for planes in picture)
 
 
-def _fetch_within_reach(planes: Array, field: Field) -> Array:
+def _fetch_within_reach(picture: Picture, field: Field) -> Picture:
     """Every pixel within reach, weighted by the bilinear tent: thousands of products, but no address is computed."""
-    _, height, width = planes.shape
+    _, height, width = picture[0].shape
     far = reach(height, width)
     x, y = _ends(field)
     u = jnp.clip(x - jnp.arange(width, dtype=jnp.float32)[None, None, :], -far, far)
     v = jnp.clip(y - jnp.arange(height, dtype=jnp.float32)[None, :, None], -far, far)
-    padded = pad_edge(planes, far)
+    padded = [pad_edge(planes, far) for planes in picture]
 
     def tent(distance: Array) -> Array:
         return jnp.maximum(0, 1 - jnp.abs(distance))
 
-    def add_row(i: Array, total: Array) -> Array:
-        rows = lax.dynamic_slice_in_dim(padded, i, height, axis=1)
-        across = sum(tent(u - dx) * rows[:, :, dx + far : dx + far + width] for dx in range(-far, far + 1))
-        return total + tent(v - (i - far)) * across
+    def add_row(i: Array, totals: Picture) -> Picture:
+        rows = [lax.dynamic_slice_in_dim(p, i, height, axis=1) for p in padded]
+        across = [jnp.zeros_like(total) for total in totals]
+        for dx in range(-far, far + 1):
+            weight = tent(u - dx)
+            across = [a + weight * r[:, :, dx + far : dx + far + width] for a, r in zip(across, rows, strict=True)]
+        weight = tent(v - (i - far))
+        return tuple(total + weight * a for total, a in zip(totals, across, strict=True))
 
-    return lax.fori_loop(0, 2 * far + 1, add_row, jnp.zeros_like(planes))
+    return lax.fori_loop(0, 2 * far + 1, add_row, tuple(jnp.zeros_like(planes) for planes in picture))
 
 
 def _ends(field: Field) -> Field:
@@ -159,14 +167,12 @@ def inside(field: Field) -> Bool[Array, "n h w"]:
 def data_term(source: Sequence[Derivatives], target: Picture, field: Field, weights: Weights) -> tuple[Array, ...]:
     """J11, J12, J22, b1, b2 of the linearised data term at `field`: its gradient by (du, dv) is J d + b."""
     share = inside(field).astype(jnp.float32) / len(source)
-    terms = [_channel_term(s, t, field, share, weights) for s, t in zip(source, target, strict=True)]
+    terms = [_channel_term(s, t, share, weights) for s, t in zip(source, fetch(target, field), strict=True)]
     return lax.optimization_barrier(tuple(sum(channels) for channels in zip(*terms, strict=True)))
 
 
-def _channel_term(
-    source: Derivatives, target: Array, field: Field, share: Array, weights: Weights
-) -> tuple[Array, ...]:
-    warped = derivatives(fetch(target, field))
+def _channel_term(source: Derivatives, fetched: Array, share: Array, weights: Weights) -> tuple[Array, ...]:
+    warped = derivatives(fetched)
     z, xz, yz = warped.value - source.value, warped.x - source.x, warped.y - source.y
     x, y, xx, xy, yy = (0.5 * (s + t) for s, t in zip(source[1:], warped[1:], strict=True))
     zeta, epsilon = weights.zeta**2, weights.data_epsilon**2

@@ -265,15 +265,14 @@ def test_unknown_preset():
 def test_warp_without_gathers_is_the_same(size):
     """Within reach, also where the motion leaves the picture; the TPU's program, run here."""
     random = np.random.default_rng(0)
-    planes = jnp.asarray(random.normal(size=(2, *size)), jnp.float32)
+    picture = tuple(jnp.asarray(random.normal(size=(2, *size)), jnp.float32) for _ in range(2))
     far = solver.reach(*size)
     field = tuple(jnp.asarray(random.uniform(-far, far, (2, *size)), jnp.float32) for _ in range(2))
-    np.testing.assert_allclose(solver._fetch_within_reach(planes, field), solver.fetch(planes, field), atol=2e-5)
-    beyond = (field[0] * 0 + far + 3.0, field[1])
-    within = (field[0] * 0 + far, field[1])
-    np.testing.assert_array_equal(
-        solver._fetch_within_reach(planes, beyond), solver._fetch_within_reach(planes, within)
-    )
+    for ours, gathered in zip(solver._fetch_within_reach(picture, field), solver.fetch(picture, field), strict=True):
+        np.testing.assert_allclose(ours, gathered, atol=2e-5)
+    beyond = solver._fetch_within_reach(picture, (field[0] * 0 + far + 3.0, field[1]))
+    within = solver._fetch_within_reach(picture, (field[0] * 0 + far, field[1]))
+    np.testing.assert_array_equal(beyond, within)
 
 
 def test_program_of_a_tpu_has_no_gathers_and_no_host_calls():
