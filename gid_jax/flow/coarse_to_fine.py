@@ -106,12 +106,11 @@ def _estimate(source: Array, targets: Array, initial: Array | None = None, *, pr
     for i, (height, width) in enumerate(sizes):
         coarseness = len(sizes) - 1 - i
         channels = slice(1, 4) if coarseness < preset.colour_levels else slice(0, 1)
-        scale = height / source.shape[0]
-        alpha, gamma = preset.alpha * scale**-preset.alpha_growth, preset.gamma * scale**-preset.gamma_growth
+        growth = (source.shape[0] / height) ** preset.growth
         refine = functools.partial(
             solver.refine,
             source=tuple(pyramid.resize_planes(planes, height, width) for planes in first[channels]),
-            weights=weights._replace(alpha=jnp.float32(alpha), gamma=jnp.float32(gamma)),
+            weights=weights._replace(alpha=growth * weights.alpha, gamma=growth * weights.gamma),
             warps=jnp.int32(preset.warps + preset.extra_warps * coarseness),
             sweeps=jnp.int32(preset.sweeps),
         )

@@ -8,13 +8,9 @@ class Preset:
     """Numbers of the energy (docstring of `solver`) and of its minimisation. Motion in pixels, pictures in [0, 1]."""
 
     alpha: float
-    """at the finest level"""
-    alpha_growth: float
-    """a level of scale s takes alpha s^-growth"""
     gamma: float
-    """at the finest level"""
-    gamma_growth: float
-    """a level of scale s takes gamma s^-growth"""
+    growth: float
+    """alpha and gamma hold at the finest level; a level of scale s takes s^-growth times as much"""
     zeta: float
     data_epsilon: float
     smooth_epsilon: float
@@ -36,10 +32,9 @@ class Preset:
 
 
 ACCURATE = Preset(
-    alpha=0.25,
-    alpha_growth=1.0,
-    gamma=0.25,
-    gamma_growth=0.0,
+    alpha=0.3,
+    gamma=0.3,
+    growth=0.5,
     zeta=0.02,
     data_epsilon=0.1,
     smooth_epsilon=0.0005,
@@ -53,19 +48,18 @@ ACCURATE = Preset(
     radius=0.995,
 )
 FAST = Preset(
-    alpha=0.25,
-    alpha_growth=0.5,
-    gamma=0.4,
-    gamma_growth=0.5,
+    alpha=0.2,
+    gamma=0.25,
+    growth=0.5,
     zeta=0.02,
     data_epsilon=0.1,
-    smooth_epsilon=0.005,
+    smooth_epsilon=0.002,
     blur=0.5,
     ratio=0.5,
     smallest=10,
     colour_levels=1,
-    warps=4,
-    extra_warps=2,
+    warps=6,
+    extra_warps=1,
     sweeps=16,
     radius=0.99,
 )

@@ -102,8 +102,8 @@ def fetch(picture: Picture, field: Field) -> Picture:
 
 
 def reach(height: int, width: int) -> int:
-    """px: a sixth of the shorter side."""
-    return -(-min(height, width) // 6)
+    """px: an eighth of the shorter side."""
+    return -(-min(height, width) // 8)
 
 
 def _fetch_by_gathers(picture: Picture, field: Field) -> Picture:
