@@ -9,9 +9,8 @@ class Preset:
 
     alpha: float
     gamma: float
-    """at the finest level"""
-    gamma_decay: float
-    """a level of scale s takes gamma s^decay: gradients of what a coarse level aliases mislead"""
+    growth: float
+    """alpha and gamma hold at the finest level; a level of scale s takes s^-growth times as much"""
     zeta: float
     data_epsilon: float
     smooth_epsilon: float
@@ -21,6 +20,8 @@ class Preset:
     """from one level of the pyramid to the next coarser one"""
     smallest: int
     """px; the shorter side of the coarsest level is at least this"""
+    colour_levels: int
+    """so many of the finest levels look at red, green and blue, the others at the luminance"""
     warps: int
     """at the finest level"""
     extra_warps: int
@@ -31,32 +32,34 @@ class Preset:
 
 
 ACCURATE = Preset(
-    alpha=1.1,
-    gamma=1.7,
-    gamma_decay=1.0,
+    alpha=0.3,
+    gamma=0.3,
+    growth=0.5,
     zeta=0.02,
     data_epsilon=0.1,
     smooth_epsilon=0.0005,
     blur=0.5,
     ratio=0.75,
     smallest=10,
+    colour_levels=2,
     warps=6,
     extra_warps=1,
     sweeps=40,
     radius=0.995,
 )
 FAST = Preset(
-    alpha=1.0,
-    gamma=2.0,
-    gamma_decay=0.0,
+    alpha=0.2,
+    gamma=0.25,
+    growth=0.5,
     zeta=0.02,
     data_epsilon=0.1,
-    smooth_epsilon=0.005,
+    smooth_epsilon=0.002,
     blur=0.5,
     ratio=0.5,
     smallest=10,
-    warps=4,
-    extra_warps=2,
+    colour_levels=1,
+    warps=6,
+    extra_warps=1,
     sweeps=16,
     radius=0.99,
 )

@@ -1,16 +1,18 @@
 """One level of the variational solver: warp, linearise, weight, relax, filter.
 
-Minimised over the motion (u, v) of the source's pixels p, with I the source, J the target, both luminances:
+Minimised over the motion (u, v) of the source's pixels p, with I and J a channel of the source and of the target:
 
-    E = sum_p psi_d( t0 (J(p + F) - I(p))^2 )                                   brightness
-      + gamma psi_d( tx (J_x(p + F) - I_x(p))^2 + ty (J_y(p + F) - I_y(p))^2 )  gradients
-      + alpha psi_s( |grad u|^2 + |grad v|^2 )                                    smoothness
+    E = sum_p mean over channels [
+              psi_d( t0 (J(p + F) - I(p))^2 )                                           brightness
+            + gamma psi_d( tx (J_x(p + F) - I_x(p))^2 + ty (J_y(p + F) - I_y(p))^2 ) ]  gradients
+      + alpha psi_s( |grad u|^2 + |grad v|^2 )                                          smoothness
 
 with psi(s^2) = sqrt(s^2 + eps^2). The normalisation t = 1 / (|grad|^2 + zeta^2) turns each residual into a distance in
 pixels. Brox et al. 2004 (warping, gradient constancy), Zimmer et al. 2011 (normalisation), Liu 2009 (lagged weights).
-Planes are [n, h, w]; those of the source [1, h, w].
+Planes are [n, h, w]; those of the source [1, h, w]. A picture is one such array per channel.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,6 +21,8 @@ from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
 Field = tuple[Array, Array]
+Picture = tuple[Array, ...]
+"""Planes of each channel."""
 
 
 class Weights(NamedTuple):
@@ -89,20 +93,67 @@ def derivatives(planes: Float[Array, "n h w"]) -> Derivatives:
     return lax.optimization_barrier(all_six)
 
 
-def fetch(planes: Float[Array, "n h w"], field: Field) -> Array:
-    """Bilinear values of the planes at p + F(p), the border repeated."""
-    n, height, width = planes.shape
-    x = jnp.clip(jnp.arange(width, dtype=jnp.float32)[None, None, :] + field[0], 0, width - 1)
-    y = jnp.clip(jnp.arange(height, dtype=jnp.float32)[None, :, None] + field[1], 0, height - 1)
+def fetch(picture: Picture, field: Field) -> Picture:
+    """Bilinear values of each channel at p + F(p), the border repeated.
+
+    A TPU, whose gathers are slow, looks no further than `reach` along x and along y.
+    """
+    return lax.platform_dependent(picture, field, tpu=_fetch_within_reach, default=_fetch_by_gathers)
+
+
+def reach(height: int, width: int) -> int:
+    """px: an eighth of the shorter side."""
+    return -(-min(height, width) // 8)
+
+
+def _fetch_by_gathers(picture: Picture, field: Field) -> Picture:
+    n, height, width = picture[0].shape
+    x, y = _ends(field)
     left, top = jnp.minimum(jnp.floor(x), width - 2), jnp.minimum(jnp.floor(y), height - 2)
     fx, fy = x - left, y - top
     corner = top.astype(jnp.int32) * width + left.astype(jnp.int32)
     take = jax.vmap(lambda flat, index: flat.at[index].get(mode="promise_in_bounds"))
-    flat = planes.reshape(n, height * width)
-    a, b = take(flat, corner), take(flat, corner + 1)
-    c, d = take(flat, corner + width), take(flat, corner + width + 1)
-    upper, lower = a + fx * (b - a), c + fx * (d - c)
-    return upper + fy * (lower - upper)
+
+    def fetched(planes: Array) -> Array:
+        flat = planes.reshape(n, height * width)
+        a, b = take(flat, corner), take(flat, corner + 1)
+        c, d = take(flat, corner + width), take(flat, corner + width + 1)
+        upper, lower = a + fx * (b - a), c + fx * (d - c)
+        return upper + fy * (lower - upper)
+
+    return tuple(fetched(planes) for planes in picture)
+
+
+def _fetch_within_reach(picture: Picture, field: Field) -> Picture:
+    """Every pixel within reach, weighted by the bilinear tent: thousands of products, but no address is computed."""
+    _, height, width = picture[0].shape
+    far = reach(height, width)
+    x, y = _ends(field)
+    u = jnp.clip(x - jnp.arange(width, dtype=jnp.float32)[None, None, :], -far, far)
+    v = jnp.clip(y - jnp.arange(height, dtype=jnp.float32)[None, :, None], -far, far)
+    padded = [pad_edge(planes, far) for planes in picture]
+
+    def tent(distance: Array) -> Array:
+        return jnp.maximum(0, 1 - jnp.abs(distance))
+
+    def add_row(i: Array, totals: Picture) -> Picture:
+        rows = [lax.dynamic_slice_in_dim(p, i, height, axis=1) for p in padded]
+        across = [jnp.zeros_like(total) for total in totals]
+        for dx in range(-far, far + 1):
+            weight = tent(u - dx)
+            across = [a + weight * r[:, :, dx + far : dx + far + width] for a, r in zip(across, rows, strict=True)]
+        weight = tent(v - (i - far))
+        return tuple(total + weight * a for total, a in zip(totals, across, strict=True))
+
+    return lax.fori_loop(0, 2 * far + 1, add_row, tuple(jnp.zeros_like(planes) for planes in picture))
+
+
+def _ends(field: Field) -> Field:
+    """p + F(p), cut at the border."""
+    _, height, width = field[0].shape
+    x = jnp.clip(jnp.arange(width, dtype=jnp.float32)[None, None, :] + field[0], 0, width - 1)
+    y = jnp.clip(jnp.arange(height, dtype=jnp.float32)[None, :, None] + field[1], 0, height - 1)
+    return x, y
 
 
 def inside(field: Field) -> Bool[Array, "n h w"]:
@@ -113,26 +164,29 @@ def inside(field: Field) -> Bool[Array, "n h w"]:
     return (x >= 0) & (x <= width - 1) & (y >= 0) & (y <= height - 1)
 
 
-def data_term(source: Derivatives, target: Array, field: Field, weights: Weights) -> tuple[Array, ...]:
+def data_term(source: Sequence[Derivatives], target: Picture, field: Field, weights: Weights) -> tuple[Array, ...]:
     """J11, J12, J22, b1, b2 of the linearised data term at `field`: its gradient by (du, dv) is J d + b."""
-    warped = derivatives(fetch(target, field))
+    share = inside(field).astype(jnp.float32) / len(source)
+    terms = [_channel_term(s, t, share, weights) for s, t in zip(source, fetch(target, field), strict=True)]
+    return lax.optimization_barrier(tuple(sum(channels) for channels in zip(*terms, strict=True)))
+
+
+def _channel_term(source: Derivatives, fetched: Array, share: Array, weights: Weights) -> tuple[Array, ...]:
+    warped = derivatives(fetched)
     z, xz, yz = warped.value - source.value, warped.x - source.x, warped.y - source.y
     x, y, xx, xy, yy = (0.5 * (s + t) for s, t in zip(source[1:], warped[1:], strict=True))
     zeta, epsilon = weights.zeta**2, weights.data_epsilon**2
     scale = 1 / (x * x + y * y + zeta)
     scale_x, scale_y = 1 / (xx * xx + xy * xy + zeta), 1 / (xy * xy + yy * yy + zeta)
-    seen = inside(field).astype(jnp.float32)
-    first = seen * scale * lax.rsqrt(scale * z * z + epsilon)
-    second = seen * weights.gamma * lax.rsqrt(scale_x * xz * xz + scale_y * yz * yz + epsilon)
+    first = share * scale * lax.rsqrt(scale * z * z + epsilon)
+    second = share * weights.gamma * lax.rsqrt(scale_x * xz * xz + scale_y * yz * yz + epsilon)
     p, q, r = lax.optimization_barrier((first, second * scale_x, second * scale_y))
-    return lax.optimization_barrier(
-        (
-            p * x * x + q * xx * xx + r * xy * xy,
-            p * x * y + q * xx * xy + r * xy * yy,
-            p * y * y + q * xy * xy + r * yy * yy,
-            p * x * z + q * xx * xz + r * xy * yz,
-            p * y * z + q * xy * xz + r * yy * yz,
-        )
+    return (
+        p * x * x + q * xx * xx + r * xy * xy,
+        p * x * y + q * xx * xy + r * xy * yy,
+        p * y * y + q * xy * xy + r * yy * yy,
+        p * x * z + q * xx * xz + r * xy * yz,
+        p * y * z + q * xy * xz + r * yy * yz,
     )
 
 
@@ -214,10 +268,10 @@ def median(planes: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
 
 
 def refine(
-    field: Field, target: Array, *, source: Array, weights: Weights, warps: Int[Array, ""], sweeps: Int[Array, ""]
+    field: Field, target: Picture, *, source: Picture, weights: Weights, warps: Int[Array, ""], sweeps: Int[Array, ""]
 ) -> Field:
     """Improve `field` by `warps` warps of the targets, each solved by `sweeps` sweeps at frozen weights."""
-    fixed = derivatives(source)
+    fixed = [derivatives(channel) for channel in source]
 
     def warp(_: Array, field: Field) -> Field:
         tensor = data_term(fixed, target, field, weights)

@@ -10,7 +10,7 @@ import pytest
 
 from data_pipeline.procedural import render_clip
 from gid_jax import flow
-from gid_jax.flow import coarse_to_fine
+from gid_jax.flow import coarse_to_fine, solver
 
 HEIGHT, WIDTH = 40, 64
 PRESETS = ("fast", "accurate")
@@ -128,7 +128,7 @@ def test_parts_for_cores_keep_order_and_number(monkeypatch):
         sizes.append(part.shape[0])
         return 2 * part[..., :2]
 
-    np.testing.assert_array_equal(coarse_to_fine._on_cores(solve, targets), 2 * targets[..., :2])
+    np.testing.assert_array_equal(coarse_to_fine._on_cores(solve, [targets]), 2 * targets[..., :2])
     assert sizes == [2, 2, 2, 2]
 
 
@@ -138,13 +138,41 @@ def test_chunks_keep_order_and_number(monkeypatch):
     sizes = []
 
     def refine(field, part):
-        sizes.append(part.shape[0])
-        return field[0] + part, field[1] - part
+        sizes.append(part[0].shape[0])
+        return field[0] + part[0], field[1] - part[0]
 
-    u, v = coarse_to_fine._by_chunks(refine, (targets, targets), targets)
+    u, v = coarse_to_fine._by_chunks(refine, (targets, targets), (targets,))
     assert set(sizes) == {2}
     np.testing.assert_array_equal(u, 2 * targets)
     np.testing.assert_array_equal(v, 0 * targets)
+
+
+def test_devices_share_the_targets():
+    """Four devices hold two targets each, and find what one device finds."""
+    texture = Texture(2)
+    x, y = grid()
+    targets = np.stack([deformed(texture, s)[0] for s in np.linspace(0.2, 1.6, 8)])
+    devices = jax.devices()[:4]
+    motion = flow.estimate(texture(x, y), targets, "fast", devices=devices)
+    shards = motion.addressable_shards
+    assert [s.device for s in shards] == devices and {s.data.shape for s in shards} == {(2, HEIGHT, WIDTH, 2)}
+    assert [s.index[0] for s in shards] == [slice(2 * i, 2 * i + 2) for i in range(4)]
+    np.testing.assert_allclose(motion, flow.estimate(texture(x, y), targets, "fast"), atol=2e-3)
+    seven = flow.estimate(texture(x, y), targets[:7], "fast", devices=devices)
+    np.testing.assert_allclose(seven, motion[:7], atol=1e-5)
+
+
+def test_initial_motion_finds_what_the_search_cannot():
+    """Waves of 5 px, all alike, moved by two of them: lost from rest, found from near by."""
+    x, y = grid()
+    fine = Texture(8)
+    fine.wave *= 2 * np.pi / 5 / np.linalg.norm(fine.wave, axis=0)
+    shift = np.array([9.0, -4.0])
+    source, targets = fine(x, y), fine(x - shift[0], y - shift[1])[None]
+    near = np.broadcast_to(shift + [0.6, -0.5], (1, HEIGHT, WIDTH, 2)).astype(np.float32)
+    inner = np.s_[:, 6:-2, 2:-12]
+    assert error(flow.estimate(source, targets, "fast", near)[inner], shift) < 0.05
+    assert error(flow.estimate(source, targets, "fast")[inner], shift) > 2
 
 
 def test_consistency_is_the_distance_to_oneself():
@@ -222,6 +250,35 @@ def test_bad_shapes(source, targets, preset):
         flow.estimate.__wrapped__(np.zeros(source, np.float32), np.zeros(targets, np.float32), preset)
 
 
+def test_bad_initial():
+    pictures = np.zeros((2, 40, 64, 3), np.float32)
+    with pytest.raises(ValueError, match="initial must be"):
+        flow.estimate.__wrapped__(pictures[0], pictures, "fast", np.zeros((1, 40, 64, 2), np.float32))
+
+
 def test_unknown_preset():
     with pytest.raises(ValueError, match="accurate, fast"):
         flow.estimate.__wrapped__(np.zeros((40, 64, 3)), np.zeros((1, 40, 64, 3)), "best")
+
+
+@pytest.mark.parametrize("size", [(21, 34), (40, 27)])
+def test_warp_without_gathers_is_the_same(size):
+    """Within reach, also where the motion leaves the picture; the TPU's program, run here."""
+    random = np.random.default_rng(0)
+    picture = tuple(jnp.asarray(random.normal(size=(2, *size)), jnp.float32) for _ in range(2))
+    far = solver.reach(*size)
+    field = tuple(jnp.asarray(random.uniform(-far, far, (2, *size)), jnp.float32) for _ in range(2))
+    for ours, gathered in zip(solver._fetch_within_reach(picture, field), solver.fetch(picture, field), strict=True):
+        np.testing.assert_allclose(ours, gathered, atol=2e-5)
+    beyond = solver._fetch_within_reach(picture, (field[0] * 0 + far + 3.0, field[1]))
+    within = solver._fetch_within_reach(picture, (field[0] * 0 + far, field[1]))
+    np.testing.assert_array_equal(beyond, within)
+
+
+def test_program_of_a_tpu_has_no_gathers_and_no_host_calls():
+    source, targets = jnp.zeros((HEIGHT, WIDTH, 3)), jnp.zeros((2, HEIGHT, WIDTH, 3))
+    traced = coarse_to_fine._estimate.trace(source, targets, preset=flow.PRESETS["fast"])
+    programs = {platform: traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "tpu")}
+    assert "stablehlo.gather" in programs["cpu"]
+    for forbidden in ("gather", "callback", "infeed", "outfeed"):
+        assert forbidden not in programs["tpu"]
