@@ -42,7 +42,8 @@ def get_config(preset: str = "paper") -> ConfigDict:
     config.filters.fade_kink = 0.15  # ... and strays from blends by no more than this share of it
     config.filters.copy_appearance = 0.95  # copy of another video: its mean picture correlates so well, ...
     config.filters.copy_changes = 0.7  # ... and so do its changes
-    config.filters.max_flicker = 2.0  # luma changes so much where the motion is accounted for
+    # luma, of 255: light changes so much where the motion is accounted for, which at 64 px of width it is but roughly
+    config.filters.max_flicker = 4.0 if preset == "test" else 2.0
     config.filters.moving_percentile = 98.0  # static: this percentile of m(p), the mean over t of |F_t(p)|, ...
     config.filters.min_motion = 0.3  # ... is less; twice what sensor noise of 5 grey levels feigns
     config.filters.camera_shift = 0.5  # camera: the picture shifts, turns or zooms by more, on average, ...

@@ -110,8 +110,9 @@ class DenoiserTask(Task):
         with_picture = jnp.ones(volumes, bool)
         denoiser = self.denoiser.bind(full_params(params, frozen))
         features = denoiser.encode_image(batch["image"])
-        error = functools.partial(self._error, denoiser, features, frozen, batch, time, key=key)
-        return {"loss": error(with_picture)[0], "loss_null": error(~with_picture)[0]}
+        error = functools.partial(self._error, denoiser, features, frozen, batch, time)
+        same_noise = jax.random.clone(key)
+        return {"loss": error(with_picture, key)[0], "loss_null": error(~with_picture, same_noise)[0]}
 
     @property
     def learns_variance(self) -> bool:
