@@ -2,10 +2,12 @@
 
     python benchmarks/filters.py [--clips=../shared/clips] [--preset=demo] [--scenes=3] [--cache=DIR]
 
-Judges one start frame of each clip; files with `loop` in their name are played as loops. Columns: percentiles 98 and 5
+Judges one start frame of each clip; files with `loop` in their name are played as loops. Columns: how many times as
+much as around it a frame differs from the one before (of those that differ by half of what makes a cut), and the
+smallest kink of a change half of what makes a fade (data_pipeline.quality); where flow was needed, percentiles 98 and 5
 of the motion, the camera's motion (px at 256 wide) and the share that goes along, trend, flicker (of 255), as
-data_pipeline.quality_measures defines them; empty where no flow was needed. The last line is JSON: name -> verdict, and
-how many of the made clips got the right one. --cache keeps flow and videos for the next run.
+data_pipeline.quality_measures defines them. The last line is JSON: name -> verdict, and how many of the made clips got
+the right one. --cache keeps flow and videos for the next run.
 """
 
 import json
@@ -82,7 +84,14 @@ def judge(paths: list[Path], store: ExampleStore, filters: ConfigDict) -> dict[s
     found = {}
     for path in progress(paths, name="judging", total=len(paths), unit="clip"):
         clip = open_clip(path, loop="loop" in path.name, exact=False)
-        row: dict[str, Any] = {"bars": [round(bar, 3) for bar in store.timeline(clip).bars]}
+        timeline = store.timeline(clip)
+        differences, kinks = np.asarray(timeline.differences), np.asarray(timeline.kinks)
+        leaps = differences / np.maximum(quality.around(differences), filters.duplicate_difference)
+        row: dict[str, Any] = {
+            "bars": [round(bar, 3) for bar in timeline.bars],
+            "leap": float(leaps[1:][differences[1:] >= filters.cut_difference / 2].max(initial=0)),
+            "kink": float(kinks[np.asarray(timeline.spans) >= filters.fade_change / 2].min(initial=1)),
+        }
         starts, reasons = store.starts(clip)
         if starts:
             row |= store.summary(clip, starts[0])
@@ -99,11 +108,11 @@ def find_copies(paths: list[Path], store: ExampleStore, filters: ConfigDict) -> 
 
 
 def print_row(name: str, row: dict[str, Any]) -> None:
-    figures = " " * 42
+    figures = f"{row['leap']:7.1f}{row['kink']:7.2f}" + " " * 42
     if "flicker" in row:
         values = (row["motion_percentiles"][98], row["motion_percentiles"][5])
         values += tuple(row[key] for key in ("camera_motion", "camera_share", "trend", "flicker"))
-        figures = "".join(f"{value:7.2f}" for value in values)
+        figures = figures.rstrip() + "".join(f"{value:7.2f}" for value in values)
     trimmed = f"  (bars {row['bars']} cut off)" if any(row["bars"]) else ""
     print(f"{name:24s}{figures}  {row['verdict']}{trimmed}")
 
@@ -126,7 +135,7 @@ def main(arguments: list[str]) -> None:
         for name, reason in find_copies([*real, *originals], store, config.filters).items():
             found[name]["verdict"] = reason
     print(f"{config.width} x {config.height}, flow {config.flow_preset}")
-    print(f"{'':24s}    m98     m5 camera  share  trend  flick  verdict")
+    print(f"{'':24s}   leap   kink    m98     m5 camera  share  trend  flick  verdict")
     for name, row in found.items():
         print_row(name, row)
     right = {

@@ -29,13 +29,13 @@ td img, td svg { display: block; } td.n { text-align: right; }
 """
 _LEGEND = """<p>Each row: start frame (yellow marks: the row of the slice), motion map (mean displacement, white where
 it is largest), X-t slice (that row, time downwards), amplitude of the motion by frequency (0.3 to 1000 px, logarithmic;
-grey: mean of the accepted clips). Clips that were rejected before their motion was estimated show the video's first
-frame and the slice of its middle row.</p>"""
+grey: mean of the accepted clips). Clips that were rejected before their motion was estimated share a row that shows the
+video's first frame and the slice of its middle row.</p>"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Row:
-    """A clip, or a whole video where `start` is None.
+    """A clip; or a whole video where `start` is None; or `clips` clips of one, of which `start` is the first.
 
     `verdict`: what to list it under, ACCEPTED or the kind of the reason against it. `power` is the mean |S_k|^2, px^2
     at 256 wide. `strip` gives a JPEG, if there is one.
@@ -47,6 +47,7 @@ class Row:
     reason: str = ""
     power: Sequence[float] | None = None
     strip: Callable[[], bytes | None] | None = None
+    clips: int = 1
 
 
 def strip(pictures: np.ndarray, trajectories: np.ndarray) -> bytes:
@@ -91,7 +92,7 @@ def page(title: str, rows: Sequence[Row], frequencies: Sequence[float]) -> str:
     order = sorted(verdicts, key=lambda verdict: (verdict != ACCEPTED, -len(verdicts[verdict])))
     accepted = [row.power for row in verdicts[ACCEPTED] if row.power is not None]
     mean = np.mean(accepted, axis=0) if accepted else None
-    counts = "".join(f"<tr><td>{html.escape(v)}</td><td class=n>{len(verdicts[v])}</td></tr>" for v in order)
+    counts = "".join(f"<tr><td>{html.escape(v)}</td><td class=n>{_clips(verdicts[v])}</td></tr>" for v in order)
     return "\n".join(
         [
             "<!doctype html><html lang='en'><meta charset='utf-8'>",
@@ -107,18 +108,25 @@ def page(title: str, rows: Sequence[Row], frequencies: Sequence[float]) -> str:
 def _group(verdict: str, rows: Sequence[Row], mean: np.ndarray | None) -> str:
     count = min(SHOWN, len(rows))
     shown = [rows[i * len(rows) // count] for i in range(count)]
-    note = f"{len(rows)} clips" if count == len(rows) else f"{count} of {len(rows)} clips shown, spread evenly"
+    note = f"{_clips(rows)} clips"
+    if count < len(rows):
+        note += f"; {count} of {len(rows)} rows are shown, spread evenly"
     body = "\n".join(_row(row, mean) for row in shown)
     return (
         f"<details open><summary>{html.escape(verdict)} <small>{note}</small></summary><table>{body}</table></details>"
     )
 
 
+def _clips(rows: Sequence[Row]) -> int:
+    return sum(row.clips for row in rows)
+
+
 def _row(row: Row, mean: np.ndarray | None) -> str:
     jpeg = row.strip() if row.strip else None
     picture = f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}'>" if jpeg else ""
     curves = _curves(row.power, mean) if row.power is not None else ""
-    place = "" if row.start is None else f"<br><small>frame {row.start}</small>"
+    more = f" and {row.clips - 1} more" if row.clips > 1 else ""
+    place = "" if row.start is None else f"<br><small>frame {row.start}{more}</small>"
     reason = html.escape(row.reason or row.verdict)
     return f"<tr><td>{picture}</td><td>{curves}</td><td>{html.escape(row.name)}{place}<br>{reason}</td></tr>"
 

@@ -343,23 +343,31 @@ def _write_sheet(
     root: Path, config: ConfigDict, store: ExampleStore, clips: Sequence[Clip], report: dict[str, dict[str, Any]]
 ) -> None:
     by_path = {clip.path: clip for clip in clips}
-    rows = []
-    for path, entry in report.items():
-        clip, name = by_path.get(path), Path(path).name
-        if clip is None or not entry["accepted"] + entry["rejected"]:
-            strip = functools.partial(store.strip, clip, 0) if clip else None
-            kind = pipeline.reason_kind(entry["reason"])
-            rows.append(contact_sheet.Row(name, None, kind, entry["reason"], strip=strip))
-            continue
-        for verdict in entry["accepted"] + entry["rejected"]:
-            start = verdict["start"]
-            power = store.summary(clip, start)["power"] if store.is_made(clip, start) else None
-            strip = functools.partial(store.strip, clip, start)
-            reason = verdict.get("reason", "")
-            kind = pipeline.reason_kind(reason) if reason else contact_sheet.ACCEPTED
-            rows.append(contact_sheet.Row(name, start, kind, reason, power, strip))
+    rows = [row for path, entry in report.items() for row in _sheet_rows(store, by_path.get(path), entry)]
     frequencies = [k * config.fps / config.num_frames for k in range(config.num_frequencies)]
     contact_sheet.write(root / SHEET_NAME, f"Clips of {root.name}", rows, frequencies)
+
+
+def _sheet_rows(store: ExampleStore, clip: Clip | None, entry: dict[str, Any]) -> Iterator[contact_sheet.Row]:
+    """A row for each example; one for all starts of a video that were rejected without flow for one kind of reason."""
+    name = Path(entry["path"]).name
+    if clip is None or not entry["accepted"] + entry["rejected"]:
+        strip = functools.partial(store.strip, clip, 0) if clip else None
+        yield contact_sheet.Row(name, None, pipeline.reason_kind(entry["reason"]), entry["reason"], strip=strip)
+        return
+    unseen = collections.defaultdict(list)
+    for verdict in entry["accepted"] + entry["rejected"]:
+        start, reason = verdict["start"], verdict.get("reason", "")
+        kind = pipeline.reason_kind(reason) if reason else contact_sheet.ACCEPTED
+        if store.is_made(clip, start):
+            strip = functools.partial(store.strip, clip, start)
+            yield contact_sheet.Row(name, start, kind, reason, store.summary(clip, start)["power"], strip)
+        else:
+            unseen[kind].append(verdict)
+    for kind, verdicts in unseen.items():
+        start, reason = verdicts[0]["start"], verdicts[0]["reason"]
+        strip = functools.partial(store.strip, clip, start)
+        yield contact_sheet.Row(name, start, kind, reason, strip=strip, clips=len(verdicts))
 
 
 def _read_json(path: Path) -> Any:

@@ -54,7 +54,7 @@ def _inside(timeline: Timeline, start: int, config: ConfigDict, period: int | No
 def _repetition(timeline: Timeline, start: int, config: ConfigDict, period: int | None) -> str | None:
     """Judged on source frames, before resampling: a video at 60 fps that shows each picture twice is fine."""
     differences, filters = np.asarray(timeline.differences), config.filters
-    fresh = differences >= np.maximum(filters.duplicate_difference, filters.duplicate_ratio * _around(differences))
+    fresh = differences >= np.maximum(filters.duplicate_difference, filters.duplicate_ratio * around(differences))
     fresh[0] = True
     count = int(np.sum(fresh & _inside(timeline, start, config, period)))
     need = int(filters.min_distinct_frames * config.num_frames)
@@ -67,7 +67,7 @@ def _repetition(timeline: Timeline, start: int, config: ConfigDict, period: int 
     return f"duplicated frames: {count} different ones in {config.num_frames / config.fps:g} s, {need} needed"
 
 
-def _around(differences: np.ndarray) -> np.ndarray:
+def around(differences: np.ndarray) -> np.ndarray:
     """The second largest of the differences around each: the two of a flash do not hide each other."""
     return np.sort([np.roll(differences, shift) for shift in _NEAR], axis=0)[-2]
 
@@ -81,11 +81,11 @@ def _cuts(timeline: Timeline, filters: ConfigDict, loop: bool) -> dict[int, str]
     differences = np.asarray(timeline.differences)
     if not loop:
         differences[0] = 0
-    around = _around(differences)
-    found = (differences >= filters.cut_difference) & (differences >= filters.cut_ratio * around)
+    usual = around(differences)
+    found = (differences >= filters.cut_difference) & (differences >= filters.cut_ratio * usual)
     return {
         int(i): f"cut: at {timeline.times[i]:.2f} s the picture changes by {differences[i]:.0f} of 255, "
-        f"around it by {around[i]:.1f}"
+        f"around it by {usual[i]:.1f}"
         for i in np.flatnonzero(found)
     }
 

@@ -54,7 +54,8 @@ class LumaPass:
         """Appends to `spans` and `kinks` for frames up to this time, and forgets what is no longer needed."""
         while self._judged < len(self._recent) and self._recent[self._judged][0] <= until:
             now = self._recent[self._judged][0]
-            span, kink = _transition(*(np.asarray(part) for part in zip(*self._recent, strict=True)), now)
+            times, thumbnails = (np.asarray(part) for part in zip(*self._recent, strict=True))
+            span, kink = _transition(times, thumbnails, now)
             self.spans.append(span)
             self.kinks.append(kink)
             self._judged += 1

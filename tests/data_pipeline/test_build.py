@@ -157,7 +157,7 @@ def test_bad_videos_are_reported_and_the_rest_is_built(videos, tmp_path, write_v
     assert report["examples"] == {"train": 6, "test": 2}
     sheet = (tmp_path / "data" / "contact_sheet.html").read_text()
     assert all(name in sheet for name in reasons) and "http" not in sheet
-    assert sheet.count("data:image/jpeg") == 8 + 3  # the clips; the short video and two starts of the still
+    assert sheet.count("data:image/jpeg") == 8 + 2  # the clips, the short and the still video
 
 
 def test_a_copy_in_another_size_is_left_out_and_bars_are_reported(videos, tmp_path, write_video, make_pictures):

@@ -40,13 +40,23 @@ def test_every_verdict_has_its_clips_and_reasons():
         Row("good.mp4", 0, ACCEPTED, power=power, strip=make_strip),
         Row("a & b.mp4", 10, "static", "static: percentile 98 is 0.1 px, 0.3 <needed>", power, make_strip),
         Row("cut.mp4", 0, "cut", "cut: at 1.00 s", strip=make_strip),
+        Row("long.mp4", 30, "cut", "cut: at 9.00 s", strip=make_strip, clips=12),
         Row("broken.mp4", None, "not a video", "not a video, or damaged (Invalid data)"),
     ]
     page = contact_sheet.page("Clips", rows, HERTZ)
-    for text in ("good.mp4", "a &amp; b.mp4", "0.3 &lt;needed&gt;", "cut: at 1.00 s", "broken.mp4", "frame 10"):
+    for text in (
+        "good.mp4",
+        "a &amp; b.mp4",
+        "0.3 &lt;needed&gt;",
+        "cut: at 1.00 s",
+        "broken.mp4",
+        "frame 10",
+        "frame 30 and 11 more",
+    ):
         assert text in page
     assert re.findall(r"<summary>(\w[\w ]*) <small>", page)[0] == "accepted"
-    assert len(pictures(page)) == 4 and page.count("<svg") == 2  # three strips, one plot
+    assert "<td>cut</td><td class=n>13</td>" in page
+    assert len(pictures(page)) == 5 and page.count("<svg") == 2  # four strips, one plot
     assert "http" not in page and "<script" not in page and "src='data:" in page
 
 
@@ -56,7 +66,7 @@ def test_thousands_of_clips_keep_the_page_small():
         Row(f"{i}.mp4", 0, ACCEPTED if i % 2 else "static", power=np.ones(25), strip=lambda: strip) for i in range(5000)
     ]
     page = contact_sheet.page("Clips", rows, HERTZ)
-    assert f"{contact_sheet.SHOWN} of 2500 clips shown" in page
+    assert f"{contact_sheet.SHOWN} of 2500 rows are shown" in page
     assert len(pictures(page)) == 2 * contact_sheet.SHOWN + 1
     shown = [int(name) for name in re.findall(r"<td>(\d+)\.mp4", page)]
     assert min(shown) < 10 and max(shown) > 4900
