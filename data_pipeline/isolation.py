@@ -73,6 +73,7 @@ class _Child:
                 stdin=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,  # the libraries' last words
             )
+        _children.add(self)
 
     def receive(self) -> tuple[int, Any]:
         try:
@@ -88,15 +89,19 @@ class _Child:
         self._process.kill()
         self._process.wait()
         self.connection.close()
+        _children.discard(self)
 
 
 _idle: list[_Child] = []
+# Keeps each connection from the garbage collector until `kill` closes it: a collected one closes its descriptor, and
+# `kill`, called after that by a collected generator, would close the number again, by then perhaps another file's.
+_children: set[_Child] = set()
 
 
 @atexit.register
 def _stop() -> None:
-    while _idle:
-        _idle.pop().kill()
+    for child in list(_children):
+        child.kill()
 
 
 def exit_with(parent: int) -> None:

@@ -1,5 +1,6 @@
 """Decoding in a child: what it gives, and that nothing which happens there reaches this process but as a UserError."""
 
+import gc
 import os
 import subprocess
 import sys
@@ -52,6 +53,18 @@ def test_whatever_happens_is_a_verdict_on_the_video(function, reason, monkeypatc
     assert str(error.value).startswith(f"{CLIP}: {reason}") and "leave it out" in str(error.value)
     monkeypatch.undo()
     assert list(isolation.iterate(misbehaviour.shout, CLIP, 1)) == ["clip.mp4 0"]
+
+
+def test_a_stream_in_a_garbage_cycle_closes_its_connection_once(monkeypatch):
+    list(isolation.iterate(misbehaviour.shout, CLIP, 1))  # an idle child, which the collector meets before the stream
+    closed, close = [], isolation.Connection._close
+    monkeypatch.setattr(isolation.Connection, "_close", lambda self: (closed.append(self._handle), close(self)))
+    cycle = [isolation.iterate(misbehaviour.shout, CLIP, 10**5)]
+    next(cycle[0])
+    cycle.append(cycle)
+    del cycle
+    gc.collect()
+    assert len(closed) == 1
 
 
 def test_slow_is_not_hung(monkeypatch):
