@@ -26,7 +26,7 @@ def get_config(preset: str = "demo") -> ConfigDict:
     config.sampling = ConfigDict()
     config.sampling.method = "ddim" if preset == "paper" else "dpmpp_2m"
     config.sampling.num_steps = {"paper": 250, "demo": 12, "test": 2}[preset]
-    config.sampling.guidance = 1.0 if preset == "demo" else 0.0
+    config.sampling.guidance = 0.0
 
     config.crop = ConfigDict()  # of pictures, about the centre; motion is compared over the whole picture
     config.crop.width, config.crop.height = _CROPS[preset]

@@ -3,7 +3,7 @@
     python -m data_pipeline.procedural --out=DIR --clips=N
 
 leaves clip_00000.mp4, clip_00000.npz, ... in DIR. With --split=all the last eighth of the clips (at least one) come
-from the test split and are called test_00000 and so on; every other of those shows cloth, which no training clip does.
+from the test split and are called test_00000 and so on; one of eight shows cloth, which no training clip does.
 Beside a test clip lies its first frame as a larger PNG, a picture to animate. Clips that are already there are kept, so
 that an interrupted run continues.
 """

@@ -71,13 +71,13 @@ def test_bad_input_is_one_line(flags: list[str], message: str) -> None:
 
 
 def test_the_test_split_alone_shows_cloth() -> None:
-    listed = orders(Path("out"), 40, "all", 0, (160, 80, 128))
+    listed = orders(Path("out"), 80, "all", 0, (160, 80, 128))
     train = [order for order in listed if order.path.name.startswith("clip_")]
     test = [order for order in listed if order.path.name.startswith("test_")]
-    assert len(train) == 35 and len(test) == 5
-    assert len({order.seed for order in listed}) == 40
+    assert len(train) == 70 and len(test) == 10
+    assert len({order.seed for order in listed}) == 80
     assert all(order.kinds is None for order in train) and not set(scenes.TRAIN) & set(scenes.TEST_ONLY)
-    assert [order.kinds for order in test] == [("laundry",), None] * 2 + [("laundry",)]
+    assert [order.kinds for order in test] == [None, ("laundry",), *[None] * 6, None, ("laundry",)]
 
 
 def test_damaged_files_are_reported_and_rendered_again(tmp_path: Path) -> None:
