@@ -4,7 +4,8 @@
 
 The stages are configs/vae.py, denoiser.py, coordinated.py and renderer.py, each with the presets paper, highres, demo
 and test. `--config.x.y=v` overrides any setting. The same command started again continues from the newest checkpoint.
-Exit code 143: SIGTERM came, all is saved, and there are steps left.
+Exit code 143: SIGTERM came, all is saved, and there are steps left. Exit code 75: no progress for config.stuck_after
+seconds.
 """
 
 import signal
@@ -19,6 +20,9 @@ from gid_jax.errors import UserError
 FLAGS = cli.ConfigFlags()
 config_flags.DEFINE_config_file("config", None, "Configuration and preset: configs/NAME.py:PRESET.", flag_values=FLAGS)
 flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, config.json.", flag_values=FLAGS)
+flags.DEFINE_enum(
+    "resume", "auto", ["auto", "must"], "must: a workdir without checkpoint is an error.", flag_values=FLAGS
+)
 flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0.", flag_values=FLAGS)
 flags.DEFINE_integer("num_processes", None, "Several processes: how many.", flag_values=FLAGS)
 flags.DEFINE_integer("process_id", None, "Several processes: which one this is, from 0.", flag_values=FLAGS)
@@ -34,7 +38,7 @@ def main(arguments: list[str]) -> None:
     if not isinstance(FLAGS.config, ConfigDict):
         raise UserError("--config is missing or no such file: name one, such as configs/vae.py:demo")
     run.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-    if not run.run(FLAGS.config, FLAGS.workdir):
+    if not run.run(FLAGS.config, FLAGS.workdir, FLAGS.resume):
         sys.exit(128 + signal.SIGTERM)
 
 

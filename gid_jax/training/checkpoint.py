@@ -5,7 +5,9 @@ A checkpoint has two parts: `model` (average and frozen values, what later stage
 """
 
 import dataclasses
+import itertools
 import json
+import sys
 from typing import Any
 
 import jax
@@ -13,6 +15,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from etils import epath
 from flax import traverse_util
+from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
@@ -20,6 +23,7 @@ from gid_jax.training.state import TrainState, Tree
 
 PARTS = {"model": ("ema", "frozen"), "training": ("step", "params", "opt_state")}
 FOLDER = "checkpoints"
+DAMAGED = "damaged"  # beside it
 CONFIG_FILE = "config.json"
 ADDED = {"normalization": "adaptive"}  # settings that the first runs did not have, and what they did
 
@@ -39,6 +43,42 @@ class Checkpoints:
         self._manager.save(step, args=ocp.args.Composite(**parts), force=True)
         if wait:
             self._manager.wait_until_finished()
+
+    def restore_newest(self, shapes: TrainState, shardings: TrainState) -> tuple[TrainState, int] | None:
+        """The newest checkpoint that can be read, and its step; None where there is none.
+
+        Damaged ones are reported and moved to the folder `damaged`. Raises UserError when there is nothing else, or
+        when the newest belongs to another architecture.
+        """
+        damaged = False
+        while (step := self._manager.latest_step()) is not None:
+            try:
+                restored, problem = self.restore(shapes, shardings, step), None
+            except UserError:
+                raise
+            except Exception as error:  # of Orbax, TensorStore, JSON, the file system
+                restored, problem = None, " ".join(str(error).split())[:200] or type(error).__name__
+            if _all_processes(problem is None):
+                return restored, step  # type: ignore[return-value]
+            self._set_aside(step, problem or "another process cannot read it")
+            damaged = True
+        if damaged:
+            raise UserError(
+                f"{self.directory}: no checkpoint can be read; put a copy back or start in an empty workdir"
+            )
+        return None
+
+    def _set_aside(self, step: int, problem: str) -> None:
+        source, folder = self.directory / str(step), self.directory.parent / DAMAGED
+        if jax.process_index() == 0:
+            folder.mkdir(exist_ok=True)
+            numbers = itertools.count()
+            target = next(path for i in numbers if not (path := folder / f"{step}{f'.{i}' if i else ''}").exists())
+            print(f"{source}: damaged ({problem}); moved to {target}", file=sys.stderr, flush=True)
+            source.rename(target)
+        if jax.process_count() > 1:
+            multihost_utils.sync_global_devices(f"damaged checkpoint {step}")
+        self._manager.reload()
 
     def restore(self, shapes: TrainState, shardings: TrainState, step: int) -> TrainState:
         """The whole state, placed by `shardings` whatever mesh saved it. Raises UserError naming what differs."""
@@ -101,10 +141,18 @@ def load_stage(workdir: str, expected: tuple[str, ...]) -> Stage:
         raise UserError(f"{workdir}: holds stage {config.task!r}, needed is {' or '.join(map(repr, expected))}")
     path = _folder(workdir) / FOLDER / str(step) / "model"
     handler = ocp.PyTreeCheckpointHandler()
-    as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree)
-    leaves = handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    try:
+        as_numpy = jax.tree.map(lambda _: ocp.RestoreArgs(restore_type=np.ndarray), handler.metadata(path).tree)
+        leaves = handler.restore(path, args=ocp.args.PyTreeRestore(restore_args=as_numpy))
+    except Exception as error:  # of Orbax, TensorStore, JSON, the file system
+        problem = " ".join(str(error).split())[:200] or type(error).__name__
+        raise UserError(f"{path.parent}: damaged ({problem}); move it away to use the one before it") from error
     tree = traverse_util.unflatten_dict(leaves, sep=".")
     return Stage(config, tree["ema"], tree["frozen"], step)
+
+
+def _all_processes(good: bool) -> bool:
+    return bool(multihost_utils.process_allgather(np.array(good)).all()) if jax.process_count() > 1 else good
 
 
 def _folder(workdir: str) -> epath.Path:

@@ -17,10 +17,11 @@ from gid_jax.errors import UserError
 from gid_jax.progress import progress
 from gid_jax.training import sharding
 from gid_jax.training.batches import Prefetch, to_global
-from gid_jax.training.checkpoint import Checkpoints, newest_step
+from gid_jax.training.checkpoint import Checkpoints
 from gid_jax.training.records import Records
 from gid_jax.training.state import TrainState
 from gid_jax.training.step import Program, compile_for
+from gid_jax.training.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from gid_jax.tasks import Task
@@ -34,24 +35,25 @@ def train(
     """Trains until `config.num_steps`, from the newest whole checkpoint in `workdir` if there is one.
 
     Returns the last state, which is saved. SIGTERM saves and returns early. Raises UserError when the loss or the
-    gradient stops being finite; the last good checkpoint stays.
+    gradient stops being finite; the last good checkpoint stays. After `config.stuck_after` seconds without progress the
+    process ends.
     """
     sharding.check_batch(task.kind, config.batch_size, config.num_frequencies, mesh)
-    with jax.set_mesh(mesh):
+    with jax.set_mesh(mesh), Watchdog(config.stuck_after) as watchdog:
         program = compile_for(task, config, mesh)
         checkpoints = Checkpoints(workdir, config.keep_checkpoints)
         try:
-            state, start = _begin(task, program, checkpoints, workdir, open_batches)
-            return _Run(task, config, workdir, open_batches, program, checkpoints, start).go(state)
+            state, start = _begin(task, program, checkpoints, open_batches)
+            return _Run(task, config, workdir, open_batches, program, checkpoints, watchdog, start).go(state)
         finally:
             checkpoints.close()
 
 
 def _begin(
-    task: "Task", program: Program, checkpoints: Checkpoints, workdir: str, open_batches: OpenBatches
+    task: "Task", program: Program, checkpoints: Checkpoints, open_batches: OpenBatches
 ) -> tuple[TrainState, int]:
-    if (start := newest_step(workdir)) is not None:
-        return checkpoints.restore(program.shapes, program.shardings, start), start
+    if (restored := checkpoints.restore_newest(program.shapes, program.shardings)) is not None:
+        return restored
     if jax.process_index() == 0:
         print(sharding.describe(program.shapes.params, program.shardings.params))
     frozen = sharding.place(task.inherit(), program.shardings.frozen)
@@ -70,10 +72,11 @@ class _Run:
         open_batches: OpenBatches,
         program: Program,
         checkpoints: Checkpoints,
+        watchdog: Watchdog,
         start: int,
     ):
         self.task, self.config, self.workdir, self.open_batches = task, config, workdir, open_batches
-        self.program, self.checkpoints, self.start = program, checkpoints, start
+        self.program, self.checkpoints, self.watchdog, self.start = program, checkpoints, watchdog, start
         self.saved = start if start else None
         self.pending: tuple[int, Mapping] | None = None  # step and metrics, not read yet
         self.window: list[dict[str, float]] = []  # metrics since the last line
@@ -89,6 +92,7 @@ class _Run:
         try:
             with _StopSignal() as stop:
                 for step in range(self.start, last + 1):
+                    self.watchdog.alive(f"at step {step}, agreeing with the other processes")
                     stopping = stop.requested(step)
                     resumed = step == self.start
                     if not resumed and not stopping and (step % config.eval_every == 0 or step == last):
@@ -98,8 +102,10 @@ class _Run:
                     if stopping or step == last:
                         break
                     began = time.perf_counter()
+                    self.watchdog.alive(f"at step {step}, waiting for data")
                     batch = next(batches)
                     self.waited += time.perf_counter() - began
+                    self.watchdog.alive(f"at step {step}, computing")
                     state, metrics = self.program.step(state, batch)
                     self.log()
                     self.pending = step + 1, metrics
@@ -116,6 +122,7 @@ class _Run:
         batches = self.open_batches("test", 0)
         results = []
         for index in range(self.config.eval_batches):
+            self.watchdog.alive(f"at step {step}, evaluating")
             batch = to_global(next(batches), self.task.kind, self.program.mesh)
             results.append(self.program.evaluate(state, batch, index))
         self.records.write("test", step, _mean(jax.device_get(results)))
@@ -124,6 +131,7 @@ class _Run:
 
     def save(self, state: TrainState, step: int) -> None:
         self.log()
+        self.watchdog.alive(f"at step {step}, saving")
         self.checkpoints.save(state, step)
         self.saved = step
 

@@ -1,5 +1,6 @@
 """One training run from a configuration: processes, workdir, data, task, mesh, then the loop."""
 
+import contextlib
 import os
 from collections.abc import Iterator
 
@@ -10,6 +11,7 @@ from ml_collections import ConfigDict
 from gid_jax.errors import UserError
 from gid_jax.training import sharding
 from gid_jax.training.checkpoint import load_config, newest_step
+from gid_jax.training.lock import locked
 from gid_jax.training.loop import train
 from gid_jax.training.records import write_config
 
@@ -27,13 +29,17 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         jax.distributed.initialize()
 
 
-def run(config: ConfigDict, workdir: str) -> bool:
+def run(config: ConfigDict, workdir: str, resume: str = "auto") -> bool:
     """Trains, continues, or says that the run is finished already; whether it is finished now.
 
-    Raises UserError for what a user can mend.
+    With `resume` "must" there has to be a checkpoint. Raises UserError for what a user can mend.
     """
     check_workdir(config, workdir)
     step = newest_step(workdir)
+    if step is None and resume == "must":
+        raise UserError(
+            f"--resume=must: no checkpoint in --workdir={workdir}; check the path, or start with --resume=auto"
+        )
     if step is not None and step >= config.num_steps:
         _say(f"{workdir}: finished, {step} steps of {config.num_steps} are done; raise --config.num_steps to go on")
         return True
@@ -65,11 +71,14 @@ def run(config: ConfigDict, workdir: str) -> bool:
             num_workers=config.num_workers if training else 0,
         )
 
-    try:
-        write_config(workdir, config)
-    except OSError as error:
-        raise UserError(f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder") from error
-    state = train(task, config, workdir, open_batches, mesh)
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(locked(workdir))
+            write_config(workdir, config)
+        except OSError as error:
+            message = f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder"
+            raise UserError(message) from error
+        state = train(task, config, workdir, open_batches, mesh)
     done = int(state.step)
     finished = done >= config.num_steps
     ending = "finished" if finished else "stopped on request; the same command goes on"

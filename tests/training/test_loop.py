@@ -105,6 +105,32 @@ def test_a_loss_that_is_not_finite_stops_and_leaves_the_last_good_checkpoint(tmp
     assert_same(resumed, run(tmp_path / "straight"))
 
 
+@pytest.mark.parametrize("damage", ["truncated", "file gone", "metadata"])
+def test_a_damaged_checkpoint_is_set_aside_and_the_one_before_used(tmp_path, capsys, damage):
+    run(tmp_path, num_steps=8)
+    newest = tmp_path / "checkpoints" / "8" / "training"
+    largest = max((path for path in newest.rglob("*") if path.is_file()), key=lambda path: path.stat().st_size)
+    if damage == "truncated":
+        largest.write_bytes(largest.read_bytes()[: largest.stat().st_size // 2])
+    elif damage == "file gone":
+        largest.unlink()
+    else:
+        (newest / "_METADATA").write_text("{")
+    resumed = run(tmp_path)
+    assert_same(resumed, run(tmp_path / "straight"))
+    assert f"{tmp_path / 'checkpoints' / '8'}: damaged (" in capsys.readouterr().err
+    assert (tmp_path / "damaged" / "8" / "training").is_dir()
+
+
+def test_no_checkpoint_that_can_be_read_is_an_error_not_a_fresh_start(tmp_path):
+    run(tmp_path, num_steps=4)
+    for path in (tmp_path / "checkpoints" / "4").rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"")
+    with pytest.raises(UserError, match="no checkpoint can be read"):
+        run(tmp_path)
+
+
 def test_sigterm_saves_and_the_run_goes_on_exactly(tmp_path):
     task, config = tiny.toy(checkpoint_every=100)
     good = tiny.random_batches(task, config)

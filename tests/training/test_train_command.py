@@ -84,6 +84,7 @@ def test_a_finished_run_says_so_and_another_architecture_is_refused(place):
         ("configs/vae.py:test", ("--config.model.depth=3",), "'depth'"),
         ("configs/vae.py:huge", (), "unknown preset 'huge'"),
         ("configs/vae.py:test", ("--config.data_dir=nowhere",), "nowhere"),
+        ("configs/vae.py:test", ("--resume=must",), "--resume=must: no checkpoint in --workdir="),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(place, config, settings, message):

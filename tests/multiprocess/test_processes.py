@@ -1,10 +1,12 @@
-"""Two real processes with two devices each, on loopback: the same losses as one process, exact resume."""
+"""Two and four real processes on loopback, four devices in all: the same losses as one process, exact resume."""
 
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -30,8 +32,8 @@ def place(tmp_path_factory):
     return root
 
 
-def train(place, workdir, num_steps, processes):
-    """Runs to the end and returns the losses by step."""
+def start(place, workdir, num_steps, processes):
+    """The processes of one job with four devices in all."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{free.getsockname()[1]}"
@@ -56,6 +58,12 @@ def train(place, workdir, num_steps, processes):
                 text=True,
             )
         )
+    return running
+
+
+def train(place, workdir, num_steps, processes):
+    """Runs to the end and returns the losses by step."""
+    running = start(place, workdir, num_steps, processes)
     try:
         outputs = [process.communicate(timeout=400)[0] for process in running]
     finally:
@@ -78,3 +86,20 @@ def test_two_processes_resume_exactly_and_agree_with_one(place):
     assert straight.items() <= resumed.items()
     alone = train(place, "alone", 6, processes=1)
     np.testing.assert_allclose([alone[key] for key in straight], list(straight.values()), atol=1e-5)
+
+
+@pytest.mark.slow
+def test_two_processes_go_on_where_four_were_killed(place):
+    running = start(place, "killed", 6, processes=4)
+    metrics, deadline = place / "killed" / "metrics.jsonl", time.monotonic() + 300
+    while not metrics.exists() or metrics.read_text().count("\n") < 4:  # past the save at step 3
+        assert time.monotonic() < deadline and all(process.poll() is None for process in running)
+        time.sleep(0.02)
+    for process in running:
+        process.kill()
+    outputs = [process.communicate()[0] for process in running]
+    assert [process.returncode for process in running] == [-signal.SIGKILL] * 4, "\n".join(outputs)
+    resumed = train(place, "killed", 6, processes=2)
+    alone = train(place, "one", 6, processes=1)
+    assert resumed.keys() == alone.keys()
+    np.testing.assert_allclose([resumed[key] for key in alone], list(alone.values()), atol=1e-5)
