@@ -5,7 +5,6 @@ is not there.
 """
 
 import dataclasses
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import jax
@@ -33,9 +32,9 @@ class Program:
     mesh: Mesh
     shapes: TrainState
     shardings: TrainState
-    init: Callable
-    step: Callable
-    evaluate: Callable
+    init: jax.stages.Wrapped
+    step: jax.stages.Wrapped
+    evaluate: jax.stages.Wrapped
 
 
 def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
