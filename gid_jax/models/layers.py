@@ -10,6 +10,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from gid_jax import placement
 from gid_jax.models.network import Draws
 
 DType = Any
@@ -196,7 +197,8 @@ class SpatialAttention(nnx.Module):
 class FrequencyAttention(nnx.Module):
     """x + attention over the K slices of a volume at every position (PAPER.md, frequency-coordinated denoising).
 
-    The output projection starts at zero: a new layer changes nothing until it is trained.
+    The output projection starts at zero: a new layer changes nothing until it is trained. On a mesh the slices of a
+    volume are shared over `freq` outside, its positions inside: an all-to-all before and one after.
     """
 
     def __init__(
@@ -219,8 +221,12 @@ class FrequencyAttention(nnx.Module):
         slices, height, width, channels = x.shape
         tokens = self.group_norm(x)
         tokens += per_sample(jnp.take(self.position[...], frequency, axis=0)).astype(tokens.dtype)
-        tokens = tokens.reshape(slices // num_slices, num_slices, height * width, channels).swapaxes(1, 2)
-        return x + self.attention(tokens).swapaxes(1, 2).reshape(x.shape)
+        tokens = tokens.reshape(slices // num_slices, num_slices, height * width, channels)
+        tokens = placement.constrain(tokens, placement.VOLUMES)
+        tokens = placement.constrain(tokens.swapaxes(1, 2), placement.VOLUMES)
+        change = placement.constrain(self.attention(tokens), placement.VOLUMES)
+        change = placement.constrain(change.swapaxes(1, 2), placement.VOLUMES)
+        return x + placement.constrain(change.reshape(x.shape), placement.SLICES)
 
 
 class Downsample(nnx.Module):

@@ -10,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gid_jax import placement
 from gid_jax.diffusion import preconditioning, prediction
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
@@ -20,7 +21,6 @@ from gid_jax.motion.normalization import normalize
 from gid_jax.progress import progress
 from gid_jax.tasks.stages import check_alike, load_earlier
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
-from gid_jax.training import sharding
 
 FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
 
@@ -89,7 +89,7 @@ class DenoiserTask(Task):
         spectrum, frequency, _ = self._slices(batch)
         latents = self._encode(frozen, spectrum, frequency)
         moments = jnp.mean(latents, axis=(0, 1, 2)), jnp.mean(jnp.square(latents), axis=(0, 1, 2))
-        return sharding.constrain(moments, sharding.REPLICATED)
+        return placement.constrain(moments, placement.REPLICATED)
 
     def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         time_key, drop_key, key = jax.random.split(key, 3)
@@ -140,7 +140,7 @@ class DenoiserTask(Task):
         features = features * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
         features, time = (jnp.repeat(x, num_slices, axis=0) for x in (features, time))
         noisy = self.schedule.add_noise(latents, noise, time)
-        noisy, features = sharding.constrain((noisy, features), self._placement)
+        noisy, features = placement.constrain((noisy, features), self._placement)
         log_variance = denoiser.log_variance(features, frequency)
         surprise = 0.5 * jnp.mean(log_variance + jnp.square(latents) * jnp.exp(-log_variance))
 
@@ -158,10 +158,10 @@ class DenoiserTask(Task):
     def _encode(self, frozen: Tree, spectrum: jax.Array, frequency: jax.Array) -> jax.Array:
         """Latents [n, h/4, w/4, c] of slices [n, h, w, 4] in px: the posterior's mean, not whitened."""
         normalized = normalize(spectrum, frozen["scales"][frequency], self.config.normalization)
-        mean, _ = self.vae.bind(frozen["vae"]).encode(sharding.constrain(normalized, self._placement))
+        mean, _ = self.vae.bind(frozen["vae"]).encode(placement.constrain(normalized, self._placement))
         return jax.lax.stop_gradient(mean)
 
-    _placement = sharding.BATCH
+    _placement = placement.BATCH
 
     def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
         """Slices [n, h, w, 4], their frequencies [n], slices per picture."""
@@ -175,7 +175,7 @@ class CoordinatedTask(DenoiserTask):
     """
 
     kind: ClassVar[Literal["volumes"]] = "volumes"
-    _placement = sharding.SLICES
+    _placement = placement.SLICES
     learns_variance = False  # the encoder is frozen
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:

@@ -1,7 +1,7 @@
 """Where arrays live: a mesh of `data` x `fsdp` x `freq`, and rules from paths to placements.
 
 Batches are split over (data, fsdp), the K frequencies of volumes also over `freq`. Parameters, their average and the
-optimiser state are split over `fsdp` at rest. Models know nothing of this.
+optimiser state are split over `fsdp` at rest. Models know nothing of this, but for frequency attention.
 """
 
 import re
@@ -12,13 +12,9 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 
 from gid_jax.errors import UserError
+from gid_jax.placement import AXES, BATCH, REPLICATED, VOLUMES
 from gid_jax.training.state import Tree, path_name
 
-AXES = ("data", "fsdp", "freq")
-BATCH = PartitionSpec(("data", "fsdp"))
-VOLUMES = PartitionSpec(("data", "fsdp"), "freq")  # [b, k, ...]
-SLICES = PartitionSpec(AXES)  # [b * k, ...], slices of a volume adjacent
-REPLICATED = PartitionSpec()
 LARGE = 8192  # elements; below, a gather costs more than the memory it saves
 
 Tactic = Callable[[tuple[int, ...], Mesh], PartitionSpec]
@@ -116,10 +112,3 @@ def place(tree: Tree, shardings: Tree) -> Tree:
         return jax.make_array_from_callback(np.shape(leaf), sharding, lambda index: np.asarray(leaf)[index])
 
     return jax.tree.map(put, tree, shardings)
-
-
-def constrain(tree: Tree, spec: PartitionSpec) -> Tree:
-    """Fixes the placement inside a compiled function; does nothing where no mesh is set."""
-    if jax.sharding.get_abstract_mesh().empty:
-        return tree
-    return jax.lax.with_sharding_constraint(tree, spec)

@@ -13,6 +13,7 @@ import optax
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
+from gid_jax import placement
 from gid_jax.training import optimizer, sharding
 from gid_jax.training.rng import stream_key
 from gid_jax.training.state import TrainState
@@ -51,7 +52,7 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
 
         def loss(params):
             # Sharded at rest, whole in use: else the compiler splits convolutions over fsdp and permutes activations.
-            whole, frozen = sharding.constrain((params, state.frozen), sharding.REPLICATED)
+            whole, frozen = placement.constrain((params, state.frozen), placement.REPLICATED)
             return task.loss(whole, frozen, batch, key)
 
         (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
@@ -62,12 +63,12 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
         return TrainState(state.step + 1, params, ema, opt_state, state.frozen), metrics
 
     def evaluate(state: TrainState, batch, index):
-        ema, frozen = sharding.constrain((state.ema, state.frozen), sharding.REPLICATED)
+        ema, frozen = placement.constrain((state.ema, state.frozen), placement.REPLICATED)
         return task.evaluate(ema, frozen, batch, stream_key(seed, "evaluate", index))
 
     shapes = jax.eval_shape(lambda: init(task.init(jax.random.key(0))[1]))
     shardings = sharding.tree_shardings(shapes, mesh)
-    whole = NamedSharding(mesh, sharding.REPLICATED)
+    whole = NamedSharding(mesh, placement.REPLICATED)
     return Program(
         mesh,
         shapes,
