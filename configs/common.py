@@ -29,6 +29,7 @@ def training(task: str, preset: str, *, batch_size: int, num_steps: int, learnin
     config.num_frequencies = FREQUENCIES[preset]
     config.normalization = "adaptive"  # of spectra; or "size"
     config.vae = config.base = ""  # workdirs of earlier stages
+    config.pretrained = ""  # weights of gid_jax.convert to start from, as far as they fit
 
     config.batch_size = batch_size  # global
     config.num_steps = num_steps
@@ -75,7 +76,16 @@ def vae_model(preset: str) -> dict[str, Any]:
 def denoiser_model(config: ConfigDict, preset: str, *, frequency_attention: bool) -> dict[str, Any]:
     unet, encoder = {
         "paper": ({"base_channels": 128, "multipliers": (1, 4, 8), "attention_levels": (1, 2)}, 64),
-        "highres": ({"base_channels": 256, "multipliers": (1, 2, 3, 4), "attention_levels": (1, 2, 3)}, 64),
+        "highres": (
+            {
+                "base_channels": 256,
+                "multipliers": (1, 2, 3, 4),
+                "attention_levels": (1, 2, 3),
+                "num_heads": 8,
+                "resblock_updown": True,
+            },
+            64,
+        ),
         "demo": ({"base_channels": 32, "multipliers": (1, 2, 4), "attention_levels": (1, 2)}, 32),
         "test": ({"base_channels": 32, "multipliers": (1, 1), "attention_levels": (1,)}, 16),
     }[preset]
@@ -88,7 +98,7 @@ def denoiser_model(config: ConfigDict, preset: str, *, frequency_attention: bool
             "in_channels": 20,  # 4 latent, 16 of the picture
             "out_channels": 4,
             "blocks_per_level": 2 if large else 1,
-            "head_channels": 32 if preset != "test" else 16,
+            **({} if preset == "highres" else {"head_channels": 32 if preset != "test" else 16}),
             "num_frequencies": config.get_ref("num_frequencies"),
             "frequency_attention": frequency_attention,
             "norm_groups": groups,

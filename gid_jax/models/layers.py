@@ -4,7 +4,7 @@ Names and arithmetic of the blocks follow diffusers (`ResnetBlock2D`, `Attention
 that public weights convert by renaming. Normalisation and softmax are float32 whatever `dtype` is.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -124,7 +124,10 @@ class GroupNorm(nnx.Module):
 
 
 class ResBlock(nnx.Module):
-    """x + conv(silu(norm(conv(silu(norm(x))) + time))), with a 1 x 1 shortcut where the width changes."""
+    """x + conv(silu(norm(conv(silu(norm(x))) + time))), with a 1 x 1 shortcut where the width changes.
+
+    `resample` "down" or "up" halves (mean of 2 x 2) or doubles both paths before the first convolution.
+    """
 
     def __init__(
         self,
@@ -132,11 +135,13 @@ class ResBlock(nnx.Module):
         outputs: int,
         *,
         time_channels: int | None = None,
+        resample: Literal["", "down", "up"] = "",
         norm_groups: int,
         epsilon: float,
         dtype: DType,
         rngs: Draws,
     ):
+        self.resample = resample
         self.norm1 = GroupNorm(inputs, norm_groups, epsilon=epsilon, dtype=dtype)
         self.conv1 = Conv(inputs, outputs, dtype=dtype, rngs=rngs)
         self.time_emb_proj = Linear(time_channels, outputs, dtype=dtype, rngs=rngs) if time_channels else None
@@ -144,9 +149,19 @@ class ResBlock(nnx.Module):
         self.conv2 = Conv(outputs, outputs, gain=0, dtype=dtype, rngs=rngs)
         self.conv_shortcut = Conv(inputs, outputs, 1, dtype=dtype, rngs=rngs) if inputs != outputs else None
 
-    def __call__(self, x: jax.Array, embedding: jax.Array | None = None) -> jax.Array:
-        """[b, h, w, inputs] and the embedding [b, time_channels] -> [b, h, w, outputs]."""
-        h = self.conv1(nnx.silu(self.norm1(x)))
+    def __call__(
+        self, x: jax.Array, embedding: jax.Array | None = None, size: tuple[int, int] | None = None
+    ) -> jax.Array:
+        """[b, h, w, inputs] and the embedding [b, time_channels] -> [b, h, w, outputs], or resampled.
+
+        Doubled pictures are cropped to `size` where a size was rounded up on the way down.
+        """
+        h = nnx.silu(self.norm1(x))
+        if self.resample == "down":
+            h, x = halve(h), halve(x)
+        elif self.resample == "up":
+            h, x = (double(y) if size is None else double(y)[:, : size[0], : size[1]] for y in (h, x))
+        h = self.conv1(h)
         if self.time_emb_proj is not None and embedding is not None:
             h += per_sample(self.time_emb_proj(nnx.silu(embedding)))
         h = self.conv2(nnx.silu(self.norm2(h)))
@@ -259,6 +274,14 @@ def double(x: jax.Array) -> jax.Array:
     batch, height, width, channels = x.shape
     x = jnp.broadcast_to(x[:, :, None, :, None], (batch, height, 2, width, 2, channels))
     return x.reshape(batch, 2 * height, 2 * width, channels)
+
+
+def halve(x: jax.Array) -> jax.Array:
+    """Means of 2 x 2: [b, h, w, c] -> [b, h/2, w/2, c], sizes rounded up by repeating the last row and column."""
+    batch, height, width, channels = x.shape
+    if height % 2 or width % 2:
+        x = jnp.pad(x, ((0, 0), (0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return jnp.mean(x.reshape(batch, -(-height // 2), 2, -(-width // 2), 2, channels), axis=(2, 4), dtype=x.dtype)
 
 
 def sinusoids(position: jax.Array, channels: int) -> jax.Array:

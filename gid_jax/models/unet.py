@@ -6,7 +6,7 @@ Paths and arithmetic are those of diffusers' `UNet2DModel` (`ResnetBlock2D`, `At
 """
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import jax
 import jax.numpy as jnp
@@ -49,8 +49,9 @@ class UNet(nnx.Module):
     """Noise prediction for latents of single frequency slices, or of whole volumes with frequency attention.
 
     `multipliers` times `base_channels` are the widths of the levels, each half the size of the one before (rounded up);
-    `attention_levels` names those with spatial attention besides the middle. `remat` recomputes every block in the
-    backward pass.
+    `attention_levels` names those with spatial attention besides the middle. Heads have `head_channels`, or there are
+    `num_heads` of them at every width. `resblock_updown` resamples inside ResNet blocks instead of by convolutions.
+    `remat` recomputes every block in the backward pass.
     """
 
     def __init__(
@@ -63,6 +64,8 @@ class UNet(nnx.Module):
         blocks_per_level: int = 2,
         attention_levels: Sequence[int] = (1, 2),
         head_channels: int = 32,
+        num_heads: int = 0,
+        resblock_updown: bool = False,
         num_frequencies: int = 16,
         frequency_attention: bool = False,
         norm_groups: int = 32,
@@ -76,13 +79,20 @@ class UNet(nnx.Module):
         norm: dict[str, Any] = {"norm_groups": norm_groups, "epsilon": EPSILON}
 
         def block(inputs: int, width: int, attention: bool) -> Block:
+            head = width // num_heads if num_heads else head_channels
             return Block(
                 layers.ResBlock(inputs, width, time_channels=time_channels, **norm, dtype=dtype, rngs=rngs),
-                layers.SpatialAttention(width, head_channels, **norm, dtype=dtype, rngs=rngs) if attention else None,
-                layers.FrequencyAttention(width, head_channels, num_frequencies, **norm, dtype=dtype, rngs=rngs)
+                layers.SpatialAttention(width, head, **norm, dtype=dtype, rngs=rngs) if attention else None,
+                layers.FrequencyAttention(width, head, num_frequencies, **norm, dtype=dtype, rngs=rngs)
                 if frequency_attention
                 else None,
             )
+
+        def resample(width: int, direction: Literal["down", "up"]) -> nnx.Module:
+            if resblock_updown:
+                more: dict[str, Any] = {"time_channels": time_channels, "resample": direction, **norm}
+                return layers.ResBlock(width, width, **more, dtype=dtype, rngs=rngs)
+            return (layers.Downsample if direction == "down" else layers.Upsample)(width, dtype=dtype, rngs=rngs)
 
         self.conv_in = layers.Conv(in_channels, base_channels, dtype=dtype, rngs=rngs)
         self.time_embedding = layers.EmbeddingMLP(base_channels, time_channels, dtype=dtype, rngs=rngs)
@@ -93,7 +103,7 @@ class UNet(nnx.Module):
         for level, width in enumerate(widths):
             attention, last = level in attention_levels, level == len(widths) - 1
             blocks = [block(inputs if i == 0 else width, width, attention) for i in range(blocks_per_level)]
-            down.append(Level(blocks, None if last else layers.Downsample(width, dtype=dtype, rngs=rngs)))
+            down.append(Level(blocks, None if last else resample(width, "down")))
             skips += [width] * (blocks_per_level + (not last))
             inputs = width
         self.down_blocks = nnx.List(down)
@@ -105,7 +115,7 @@ class UNet(nnx.Module):
             for _ in range(blocks_per_level + 1):
                 blocks.append(block(inputs + skips.pop(), width, level in attention_levels))
                 inputs = width
-            up.append(Level(blocks, layers.Upsample(width, dtype=dtype, rngs=rngs) if level else None))
+            up.append(Level(blocks, resample(width, "up") if level else None))
         self.up_blocks = nnx.List(up)
         self.conv_norm_out = layers.GroupNorm(inputs, norm_groups, epsilon=EPSILON, dtype=dtype)
         self.conv_out = layers.Conv(inputs, out_channels, gain=0, dtype=dtype, rngs=rngs)
@@ -125,6 +135,9 @@ class UNet(nnx.Module):
                 return layers.rematerialise(block, x, embedding, frequency, num_slices=num_slices)
             return block(x, embedding, frequency, num_slices)
 
+        def change(module: Any, x: jax.Array, *size: Any) -> jax.Array:
+            return module(x, embedding, *size) if isinstance(module, layers.ResBlock) else module(x, *size)
+
         x = self.conv_in(jnp.concatenate([latents.astype(self.dtype), features.astype(self.dtype)], axis=-1))
         skips = [x]
         for level in self.down_blocks:
@@ -132,7 +145,7 @@ class UNet(nnx.Module):
                 x = run(block, x)
                 skips.append(x)
             if level.resample is not None:
-                x = level.resample(x)
+                x = change(level.resample, x)
                 skips.append(x)
         for block in self.mid_block.blocks:
             x = run(block, x)
@@ -140,5 +153,5 @@ class UNet(nnx.Module):
             for block in level.blocks:
                 x = run(block, jnp.concatenate([x, skips.pop()], axis=-1))
             if level.resample is not None:
-                x = level.resample(x, skips[-1].shape[1:3])
+                x = change(level.resample, x, skips[-1].shape[1:3])
         return self.conv_out(nnx.silu(self.conv_norm_out(x))).astype(jnp.float32)

@@ -37,6 +37,7 @@ class DenoiserTask(Task):
     """
 
     kind: ClassVar[Literal["slices", "volumes"]] = "slices"
+    pretrained_part = "unet"
 
     def __init__(self, config: ConfigDict, scales: np.ndarray):
         super().__init__(config, scales)

@@ -22,6 +22,7 @@ class Task(abc.ABC):
     """
 
     kind: ClassVar[Literal["slices", "volumes", "pairs"]]
+    pretrained_part: ClassVar[str] = ""  # the network among the parameters that `config.pretrained` is for; "": all
 
     def __init__(self, config: ConfigDict, scales: np.ndarray):
         self.config = config

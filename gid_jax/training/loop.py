@@ -1,5 +1,6 @@
 """The one training loop: evaluate, save, next batch, step, log, in this order, for every task."""
 
+import dataclasses
 import math
 import signal
 import threading
@@ -15,7 +16,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
 from gid_jax.progress import progress
-from gid_jax.training import sharding
+from gid_jax.training import pretrained, sharding
 from gid_jax.training.batches import Prefetch, to_global
 from gid_jax.training.checkpoint import Checkpoints
 from gid_jax.training.records import Records
@@ -58,7 +59,17 @@ def _begin(
         print(sharding.describe(program.shapes.params, program.shardings.params))
     frozen = sharding.place(task.inherit(), program.shardings.frozen)
     frozen = task.prepare(frozen, (to_global(batch, task.kind, program.mesh) for batch in open_batches("train", 0)))
-    return program.init(frozen), 0
+    state = program.init(frozen)
+    if not task.config.pretrained:
+        return state, 0
+    values, report = pretrained.merge(program.shapes.params, task.config.pretrained, task.pretrained_part)
+    if jax.process_index() == 0:
+        print(report)
+    params, ema = (
+        jax.tree.map(lambda old, new, place: old if new is None else sharding.place(new, place), tree, values, places)
+        for tree, places in ((state.params, program.shardings.params), (state.ema, program.shardings.ema))
+    )
+    return dataclasses.replace(state, params=params, ema=ema), 0
 
 
 class _Run:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from safetensors.numpy import save_file
 
 from gid_jax.errors import UserError
 from gid_jax.training import loop, sharding
@@ -81,6 +82,16 @@ def test_metrics_are_written_for_every_step_once(tmp_path):
     assert all({"loss", "grad_norm"} <= record.keys() for record in lines(tmp_path, "train"))
     assert any("steps_per_second" in record for record in lines(tmp_path, "train"))
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_a_run_starts_from_pretrained_weights(tmp_path):
+    bias = np.arange(8, dtype=np.float32)
+    save_file({"bias": bias, "kernel": np.zeros((3, 8), np.float32)}, tmp_path / "weights.safetensors")
+    settings = {"pretrained": str(tmp_path / "weights.safetensors"), "optimizer.learning_rate": 0.0}
+    state, fresh = run(tmp_path / "run", EIGHT, **settings), run(tmp_path / "fresh", EIGHT)
+    np.testing.assert_array_equal(state.params["bias"], bias)
+    np.testing.assert_array_equal(state.ema["bias"], bias)
+    assert state.params["kernel"].sharding == fresh.params["kernel"].sharding
 
 
 def test_keeps_the_newest_checkpoints(tmp_path):

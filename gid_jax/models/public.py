@@ -1,0 +1,254 @@
+"""Public PyTorch weights under our names: diffusers' and latent diffusion's U-Net and autoencoder.
+
+Files are read as data: safetensors, or PyTorch's zip format by an unpickler that makes arrays and plain containers and
+runs nothing (what else a checkpoint pickles, of PyTorch Lightning for example, becomes an inert placeholder).
+"""
+
+import collections
+import io
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import jax.numpy as jnp
+import numpy as np
+from safetensors import SafetensorError
+from safetensors.numpy import load
+
+from gid_jax.errors import UserError
+
+Rules = tuple[tuple[str, str], ...]
+
+_DIFFUSERS: Rules = (
+    (r"^((?:encoder\.|decoder\.)?(?:down|up)_blocks)\.(\d+)\.(?:downsamplers|upsamplers)\.0\.", r"\1.\2.resample."),
+    (r"to_out\.0\.", r"to_out."),
+)
+_LDM_RESNET: Rules = (
+    (r"\.in_layers\.0\.", ".norm1."),
+    (r"\.in_layers\.2\.", ".conv1."),
+    (r"\.emb_layers\.1\.", ".time_emb_proj."),
+    (r"\.out_layers\.0\.", ".norm2."),
+    (r"\.out_layers\.3\.", ".conv2."),
+    (r"\.skip_connection\.", ".conv_shortcut."),
+)
+_LDM_ATTENTION: Rules = ((r"\.norm\.(weight|bias)$", r".group_norm.\1"), (r"\.proj_out\.", ".attention.to_out."))
+
+RULES: dict[str, Rules] = {
+    "diffusers-unet": (
+        *_DIFFUSERS,
+        (r"\.resnets\.(\d+)\.", r".blocks.\1.resnet."),
+        (r"\.attentions\.(\d+)\.group_norm\.", r".blocks.\1.attention.group_norm."),
+        (r"\.attentions\.(\d+)\.", r".blocks.\1.attention.attention."),
+    ),
+    "diffusers-vae": (
+        *_DIFFUSERS,
+        (r"mid_block\.resnets\.0\.", r"mid_block.first."),
+        (r"mid_block\.resnets\.1\.", r"mid_block.second."),
+        (r"mid_block\.attentions\.0\.group_norm\.", r"mid_block.attention.group_norm."),
+        (r"mid_block\.attentions\.0\.", r"mid_block.attention.attention."),
+        (r"\.resnets\.(\d+)\.", r".blocks.\1."),
+    ),
+    "ldm-unet": (
+        (r"^time_embed\.0\.", "time_embedding.linear_1."),
+        (r"^time_embed\.2\.", "time_embedding.linear_2."),
+        (r"^input_blocks\.0\.0\.", "conv_in."),
+        (r"^middle_block\.0\.", "mid_block.blocks.0.resnet."),
+        (r"^middle_block\.1\.", "mid_block.blocks.0.attention."),
+        (r"^middle_block\.2\.", "mid_block.blocks.1.resnet."),
+        (r"^out\.0\.", "conv_norm_out."),
+        (r"^out\.2\.", "conv_out."),
+        (r"\.op\.", ".conv."),
+        *_LDM_RESNET,
+        *_LDM_ATTENTION,
+    ),
+    "ldm-vae": (
+        (r"^(encoder\.down|decoder\.up)\.(\d+)\.(?:downsample|upsample)\.", r"\1.\2.resample."),
+        (r"^encoder\.down\.", "encoder.down_blocks."),
+        (r"^decoder\.up\.", "decoder.up_blocks."),
+        (r"\.block\.(\d+)\.", r".blocks.\1."),
+        (r"\.mid\.block_1\.", ".mid_block.first."),
+        (r"\.mid\.block_2\.", ".mid_block.second."),
+        (r"\.mid\.attn_1\.norm\.", ".mid_block.attention.group_norm."),
+        (r"\.mid\.attn_1\.(q|k|v)\.", r".mid_block.attention.attention.to_\1."),
+        (r"\.mid\.attn_1\.proj_out\.", ".mid_block.attention.attention.to_out."),
+        (r"\.nin_shortcut\.", ".conv_shortcut."),
+        (r"\.norm_out\.", ".conv_norm_out."),
+    ),
+}
+KINDS = tuple(RULES)
+PREFIXES = {"ldm-unet": "model.diffusion_model.", "ldm-vae": "first_stage_model."}
+
+
+def convert(kind: str, tensors: Mapping[str, np.ndarray], num_heads: int = 8) -> dict[str, np.ndarray]:
+    """{"a/b/kernel": float32 array} of a state dict: kernels as [h, w, in, out], matrices as [in, out].
+
+    `kind` is one of `KINDS`. `num_heads` tells how latent diffusion's U-Net splits its attention ("qkv" is stored head
+    by head). Names that the rules do not know are kept, so that whoever loads the result can report them.
+    """
+    prefix = PREFIXES.get(kind, "")
+    own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+    own = own or dict(tensors)
+    if kind == "ldm-unet":
+        own = _levels(_split_heads(own, num_heads))
+    if kind == "ldm-vae":
+        own = _reverse_levels(own)
+    converted = {}
+    for name, value in own.items():
+        for pattern, replacement in RULES[kind]:
+            name = re.sub(pattern, replacement, name)
+        value = np.asarray(value, np.float32)
+        if name.endswith(".weight"):
+            square = re.search(r"attention\.to_\w+\.weight$", name) is not None
+            value = value.reshape(value.shape[:2]) if square else value  # 1 x 1 convolutions there
+            name = name.removesuffix("weight") + ("scale" if value.ndim == 1 else "kernel")
+            value = value.transpose({1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}[value.ndim])
+        converted[name.replace(".", "/")] = np.ascontiguousarray(value)
+    return converted
+
+
+def _split_heads(tensors: Mapping[str, np.ndarray], num_heads: int) -> dict[str, np.ndarray]:
+    """`qkv` [heads * 3 * c, in, 1] as `attention.to_q`, `to_k`, `to_v` [heads * c, in]."""
+    result = {}
+    for name, value in tensors.items():
+        if ".qkv." not in name:
+            result[name] = value
+            continue
+        shape = value.shape[1:2]
+        parts = value.reshape(num_heads, 3, -1, *shape)
+        for i, letter in enumerate("qkv"):
+            result[name.replace(".qkv.", f".attention.to_{letter}.")] = parts[:, i].reshape(-1, *shape)
+    return result
+
+
+def _levels(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """`input_blocks.N.*` and `output_blocks.N.*`, which count through, as `down_blocks.L.blocks.I.*` and so on.
+
+    A level has n blocks on the way down, then one that halves, and n + 1 on the way up, the last of which also doubles:
+    by a convolution or a ResNet block that comes after its own ResNet block and attention.
+    """
+    doubling = set()
+    for name in tensors:
+        match = re.match(r"output_blocks\.(\d+)\.([1-9])\.(conv|in_layers)\.", name)
+        if match:
+            doubling.add((int(match[1]), match[2]))
+    outputs = [int(name.split(".")[1]) for name in tensors if name.startswith("output_blocks.")]
+    if not outputs:
+        raise ValueError("it has no output_blocks")
+    blocks = min((number for number, _ in doubling), default=max(outputs))
+    result = {}
+    for name, value in tensors.items():
+        match = re.match(r"(input|output)_blocks\.(\d+)\.(\d)\.(.*)$", name)
+        if match is None or name.startswith("input_blocks.0."):
+            result[name] = value
+            continue
+        side, number, part, leaf = match[1], int(match[2]), match[3], match[4]
+        level, i = divmod(number - (side == "input"), blocks + 1)
+        resamples = i == blocks if side == "input" else (number, part) in doubling
+        inner = "resample" if resamples else f"blocks.{i}.{'resnet' if part == '0' else 'attention'}"
+        result[f"{'down' if side == 'input' else 'up'}_blocks.{level}.{inner}.{leaf}"] = value
+    return result
+
+
+def _reverse_levels(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Latent diffusion counts the decoder's levels from the finest, diffusers and we from the coarsest."""
+    numbers = [int(match[1]) for name in tensors if (match := re.match(r"decoder\.up\.(\d+)\.", name))]
+    last = max(numbers, default=0)
+    return {
+        re.sub(r"^decoder\.up\.(\d+)\.", lambda match: f"decoder.up.{last - int(match[1])}.", name): value
+        for name, value in tensors.items()
+    }
+
+
+_UNREADABLE = (
+    *(SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError),
+    *(ValueError, TypeError, LookupError, AttributeError),
+)
+
+
+def read_tensors(path: Path) -> dict[str, np.ndarray]:
+    """The arrays of a .safetensors file or a PyTorch checkpoint (its "state_dict" if it has one). Raises UserError."""
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
+    try:
+        if path.suffix == ".safetensors":
+            tree: Any = load(content)
+        elif zipfile.is_zipfile(io.BytesIO(content)):
+            tree = _read_zip(content)
+        else:
+            raise ValueError("neither safetensors nor PyTorch's zip format")
+        while isinstance(tree.get("state_dict"), dict):
+            tree = tree["state_dict"]
+        arrays = {str(name): value for name, value in tree.items() if isinstance(value, np.ndarray)}
+    except _UNREADABLE as error:
+        raise UserError(f"{path}: not weights that can be read ({error}); download it again") from error
+    if not arrays:
+        raise UserError(f"{path}: holds no arrays")
+    return arrays
+
+
+_STORAGES = {
+    "FloatStorage": np.dtype(np.float32),
+    "DoubleStorage": np.dtype(np.float64),
+    "HalfStorage": np.dtype(np.float16),
+    "BFloat16Storage": jnp.dtype(jnp.bfloat16),
+    "LongStorage": np.dtype(np.int64),
+    "IntStorage": np.dtype(np.int32),
+    "ShortStorage": np.dtype(np.int16),
+    "CharStorage": np.dtype(np.int8),
+    "ByteStorage": np.dtype(np.uint8),
+    "BoolStorage": np.dtype(np.bool_),
+}
+
+
+class _Inert:
+    """Stands for an object of a class that is not loaded; takes whatever its pickle says and keeps nothing."""
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
+        return super().__new__(cls)
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
+    def __setstate__(self, state: Any) -> None: ...
+    def __setitem__(self, key: Any, value: Any) -> None: ...
+    def append(self, item: Any) -> None: ...
+    def extend(self, items: Any) -> None: ...
+
+
+def _read_zip(content: bytes) -> Any:
+    """What `torch.save` wrote: a pickle that refers to raw arrays beside it."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        pickled = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+        if pickled is None:
+            raise ValueError("no data.pkl in the archive")
+        root = pickled.removesuffix("data.pkl")
+
+        class Reader(pickle.Unpickler):
+            def find_class(self, module: str, name: str) -> Any:
+                if (module, name) == ("collections", "OrderedDict"):
+                    return collections.OrderedDict
+                if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
+                    return _tensor
+                if (module, name) == ("torch._utils", "_rebuild_parameter"):
+                    return lambda data, *_: data
+                if module == "torch" and name in _STORAGES:
+                    return _STORAGES[name]
+                return _Inert
+
+            def persistent_load(self, key: tuple) -> np.ndarray:
+                _, kind, number, _, count = key
+                data = archive.read(f"{root}data/{number}")
+                return np.frombuffer(data, kind, count) if isinstance(kind, np.dtype) else np.frombuffer(data, np.uint8)
+
+        return Reader(io.BytesIO(archive.read(pickled))).load()
+
+
+def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
+    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if 0 not in size else offset - 1
+    if offset < 0 or min(stride, default=0) < 0 or last >= len(storage):
+        raise ValueError("an array reaches beyond its storage")
+    steps = tuple(step * storage.itemsize for step in stride)
+    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False).copy()
