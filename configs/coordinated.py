@@ -29,6 +29,7 @@ def get_config(preset: str = "paper") -> ConfigDict:
         num_steps=_STEPS[preset],
         learning_rate=_RATE[preset],
     )
+    config.freeze_base = True  # or train all of the network, starting from the base
     common.add_diffusion(config, preset)
     config.model = ConfigDict(common.denoiser_model(config, preset, frequency_attention=True))
     return config.lock()

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import traverse_util
 from ml_collections import ConfigDict
 
 from gid_jax import placement
@@ -21,6 +22,7 @@ from gid_jax.motion.normalization import normalize
 from gid_jax.progress import progress
 from gid_jax.tasks.stages import check_alike, load_earlier
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
+from gid_jax.training.state import path_name
 
 FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
 
@@ -172,15 +174,21 @@ class DenoiserTask(Task):
 class CoordinatedTask(DenoiserTask):
     """The same error on whole volumes, all K slices at the same t; trains the frequency attention on the frozen base.
 
-    `params` hold only the new layers: nothing is differentiated, averaged or optimised for the base.
+    `params` hold only the new layers: nothing is differentiated, averaged or optimised for the base. With
+    `config.freeze_base=False` they hold all of the denoiser, which starts as the base.
     """
 
     kind: ClassVar[Literal["volumes"]] = "volumes"
     _placement = placement.SLICES
-    learns_variance = False  # the encoder is frozen
+
+    @property
+    def learns_variance(self) -> bool:
+        return super().learns_variance and not self.config.freeze_base  # the encoder does
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
         params, frozen = super().init(key)
+        if not self.config.freeze_base:
+            return params, frozen
         params, base = partition(params, FREQUENCY_ATTENTION)
         return params, {**frozen, "base": base}
 
@@ -195,7 +203,14 @@ class CoordinatedTask(DenoiserTask):
             same = jax.tree.map(np.array_equal, vae, stage.frozen["vae"])
             if not all(jax.tree.leaves(same)):
                 raise UserError(f"config.vae={self.config.vae}: the base has another VAE; leave config.vae empty")
-        return {**stage.frozen, "base": stage.params}
+        return {**stage.frozen, "base": stage.params} if self.config.freeze_base else stage.frozen
+
+    def start_from(self, shapes: Tree) -> Tree | None:
+        """Of an unfrozen base all that it has; its new layers start fresh, as do those of a frozen one."""
+        if self.config.freeze_base:
+            return None
+        stored = traverse_util.flatten_dict(load_earlier(self.config, "base", "denoiser").params, sep="/")
+        return jax.tree_util.tree_map_with_path(lambda path, _: stored.get(path_name(path)), shapes)
 
     def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:
         return frozen

@@ -9,6 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gid_jax.training import pretrained
+
 Tree = Any
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
@@ -40,6 +42,18 @@ class Task(abc.ABC):
     def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:
         """Completes the frozen values of a new run from training data."""
         return frozen
+
+    def start_from(self, shapes: Tree) -> Tree | None:
+        """Parameters that a new run starts from: arrays where some exist already, None at the other leaves of `shapes`.
+
+        None at all where every parameter starts fresh. Reports what became of `config.pretrained`.
+        """
+        if not self.config.pretrained:
+            return None
+        values, report = pretrained.merge(shapes, self.config.pretrained, self.pretrained_part)
+        if jax.process_index() == 0:
+            print(report)
+        return values
 
     @abc.abstractmethod
     def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
 from gid_jax.progress import progress
-from gid_jax.training import pretrained, sharding
+from gid_jax.training import sharding
 from gid_jax.training.batches import Prefetch, to_global
 from gid_jax.training.checkpoint import Checkpoints
 from gid_jax.training.records import Records
@@ -60,11 +60,9 @@ def _begin(
     frozen = sharding.place(task.inherit(), program.shardings.frozen)
     frozen = task.prepare(frozen, (to_global(batch, task.kind, program.mesh) for batch in open_batches("train", 0)))
     state = program.init(frozen)
-    if not task.config.pretrained:
+    values = task.start_from(program.shapes.params)
+    if values is None:
         return state, 0
-    values, report = pretrained.merge(program.shapes.params, task.config.pretrained, task.pretrained_part)
-    if jax.process_index() == 0:
-        print(report)
     params, ema = (
         jax.tree.map(lambda old, new, place: old if new is None else sharding.place(new, place), tree, values, places)
         for tree, places in ((state.params, program.shardings.params), (state.ema, program.shardings.ema))

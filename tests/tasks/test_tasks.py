@@ -319,6 +319,18 @@ def test_stage_three_inherits_the_base_and_everything_with_it(stages):
     root, _, base, frozen = stages
     task = tiny.task_of(tiny.load_config("coordinated", base=str(root / "base"), vae=str(root / "vae")))
     jax.tree.map(np.testing.assert_array_equal, task.inherit(), {**frozen, "base": base})
+    assert task.start_from(jax.eval_shape(task.init, jax.random.key(0))[0]) is None
+
+
+def test_an_unfrozen_stage_three_starts_as_the_base(stages):
+    root, _, base, frozen = stages
+    task = tiny.task_of(tiny.load_config("coordinated", base=str(root / "base"), freeze_base=False))
+    params, empty = jax.eval_shape(task.init, jax.random.key(0))
+    assert "base" not in empty and shapes_of(params) == shapes_of(jax.eval_shape(task.denoiser.init, jax.random.key(0)))
+    jax.tree.map(np.testing.assert_array_equal, task.inherit(), frozen)
+    new, old = partition(task.start_from(params), "frequency_attention")
+    jax.tree.map(np.testing.assert_array_equal, old, base)
+    assert all(leaf is None for leaf in jax.tree.leaves(new, is_leaf=lambda leaf: leaf is None))
 
 
 @pytest.mark.parametrize(
