@@ -32,6 +32,7 @@ def training(task: str, preset: str, *, batch_size: int, num_steps: int, learnin
     config.pretrained = ""  # weights of gid_jax.convert to start from, as far as they fit
 
     config.batch_size = batch_size  # global
+    config.microbatches = 1  # parts of the batch, one after another: less memory, the same step
     config.num_steps = num_steps
     config.optimizer = ConfigDict()
     config.optimizer.learning_rate = learning_rate

@@ -90,7 +90,7 @@ def batch_shapes(kind: str, config: ConfigDict, mesh: Mesh) -> dict[str, jax.Sha
 def lower_step(config: ConfigDict, mesh: Mesh) -> tuple[Program, jax.stages.Lowered]:
     """The program that `gid_jax.train` runs, its step traced for the mesh."""
     task = task_without_data(config)
-    sharding.check_batch(task.kind, config.batch_size, config.num_frequencies, mesh)
+    sharding.check_batch(task.kind, config, mesh)
     with jax.set_mesh(mesh):
         program = compile_for(task, config, mesh)
         state = jax.tree.map(
@@ -107,7 +107,7 @@ def useful_flops(config: ConfigDict) -> float:
     Counted on the program before any optimisation, without rematerialisation, for the whole batch.
     """
     plain = config.copy_and_resolve_references()
-    plain.remat = False
+    plain.remat, plain.microbatches = False, 1
     plain.mesh = ConfigDict({"data": 1, "fsdp": 1, "freq": 1})
     mesh = sharding.make_mesh(plain.mesh, jax.devices("cpu")[:1])
     cost: Any = lower_step(plain, mesh)[1].cost_analysis()
@@ -143,9 +143,11 @@ def report(config: ConfigDict, devices: list[jax.Device], chip: Chip) -> dict[st
     results = memory.output_size_in_bytes - memory.alias_size_in_bytes
     peak = arguments + temporary + results + memory.generated_code_size_in_bytes
     needed = useful_flops(config)
-    roofline = max(cost["flops"] / chip.flops, cost["bytes accessed"] / chip.bandwidth)
+    times = config.microbatches  # a loop, which the cost model enters once
+    flops, traffic = times * cost["flops"], times * cost["bytes accessed"]
+    roofline = max(flops / chip.flops, traffic / chip.bandwidth)
     sending = sum(entry["bytes"] for entry in communication.values()) / chip.links
-    modelled = cost.get("optimal_seconds", 0.0)
+    modelled = times * cost.get("optimal_seconds", 0.0)
     seconds = modelled if modelled > 0 else roofline + sending
     days = seconds * config.num_steps / 86400
     return {
@@ -161,9 +163,9 @@ def report(config: ConfigDict, devices: list[jax.Device], chip: Chip) -> dict[st
             "available": chip.memory,
             "fits": bool(peak <= chip.memory),
         },
-        "flops_per_chip": cost["flops"],
+        "flops_per_chip": flops,
         "useful_flops": needed,
-        "bytes_per_chip": cost["bytes accessed"],
+        "bytes_per_chip": traffic,
         "collectives": communication,
         "seconds": {"step": seconds, "compiler": modelled, "roofline": roofline, "collectives": sending},
         "mfu": needed / (len(devices) * chip.flops * seconds),
@@ -184,9 +186,9 @@ def suggest(
         return "--config.remat=True: activations are computed again in the backward pass"
     if arguments > 0.3 * chip.memory and mesh["data"] > 1:
         return f"--config.mesh.fsdp={2 * mesh['fsdp']}: parameters and optimiser state over more chips"
-    rows = mesh["data"] * mesh["fsdp"]
-    if config.batch_size > rows:
-        return f"--config.batch_size={max(rows, config.batch_size // 2)}: fewer examples a chip"
+    rows, parts = mesh["data"] * mesh["fsdp"], 2 * config.microbatches
+    if config.batch_size % (rows * parts) == 0:
+        return f"--config.microbatches={parts}: the same step in parts"
     if config.task == "coordinated" and mesh["freq"] < config.num_frequencies:
         return f"--config.mesh.freq={2 * mesh['freq']}: the slices of a volume over more chips"
     return "a larger topology: one example a chip does not fit"

@@ -39,7 +39,7 @@ def train(
     gradient stops being finite; the last good checkpoint stays. After `config.stuck_after` seconds without progress the
     process ends.
     """
-    sharding.check_batch(task.kind, config.batch_size, config.num_frequencies, mesh)
+    sharding.check_batch(task.kind, config, mesh)
     with jax.set_mesh(mesh), Watchdog(config.stuck_after) as watchdog:
         program = compile_for(task, config, mesh)
         checkpoints = Checkpoints(workdir, config.keep_checkpoints)

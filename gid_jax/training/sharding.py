@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 import jax
 import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
 from gid_jax.placement import AXES, BATCH, REPLICATED, VOLUMES
@@ -82,14 +83,17 @@ def batch_spec(kind: str, name: str) -> PartitionSpec:
     return VOLUMES if (kind, name) == ("volumes", "spectrum") else BATCH
 
 
-def check_batch(kind: str, batch_size: int, num_frequencies: int, mesh: Mesh) -> None:
-    """Raises UserError when the mesh cannot share a global batch evenly."""
-    rows = mesh.shape["data"] * mesh.shape["fsdp"]
-    if batch_size % rows:
-        raise UserError(f"config.batch_size={batch_size} must be a multiple of data x fsdp = {rows}")
+def check_batch(kind: str, config: ConfigDict, mesh: Mesh) -> None:
+    """Raises UserError when the mesh cannot share the global batch evenly."""
+    rows, parts = mesh.shape["data"] * mesh.shape["fsdp"], config.microbatches
+    if parts < 1 or config.batch_size % (rows * parts):
+        product = f"data x fsdp = {rows}" + ("" if parts == 1 else f" times config.microbatches={parts}")
+        raise UserError(f"config.batch_size={config.batch_size} must be a multiple of {product}")
     freq = mesh.shape["freq"]
-    if kind == "volumes" and num_frequencies % freq:
-        raise UserError(f"config.num_frequencies={num_frequencies} must be a multiple of config.mesh.freq={freq}")
+    if kind == "volumes" and config.num_frequencies % freq:
+        raise UserError(
+            f"config.num_frequencies={config.num_frequencies} must be a multiple of config.mesh.freq={freq}"
+        )
 
 
 def process_share(mesh: Mesh) -> tuple[int, int]:

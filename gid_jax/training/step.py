@@ -5,6 +5,7 @@ is not there.
 """
 
 import dataclasses
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import jax
@@ -48,14 +49,16 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
         return TrainState(jnp.zeros((), jnp.int32), params, jax.tree.map(jnp.copy, params), adam.init(params), frozen)
 
     def step(state: TrainState, batch):
-        key = stream_key(seed, "loss", state.step)
-
-        def loss(params):
+        def loss(params, batch, key):
             # Sharded at rest, whole in use: else the compiler splits convolutions over fsdp and permutes activations.
             whole, frozen = placement.constrain((params, state.frozen), placement.REPLICATED)
             return task.loss(whole, frozen, batch, key)
 
-        (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params)
+        def of_part(batch, key):
+            (_, metrics), gradients = jax.value_and_grad(loss, has_aux=True)(state.params, batch, key)
+            return metrics, gradients
+
+        metrics, gradients = _mean_over_parts(of_part, batch, stream_key(seed, "loss", state.step), config.microbatches)
         updates, opt_state = adam.update(gradients, state.opt_state, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = optimizer.average(state.ema, params, state.step, config.ema_decay)
@@ -77,3 +80,21 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
         jax.jit(step, in_shardings=(shardings, None), out_shardings=(shardings, whole), donate_argnums=0),
         jax.jit(evaluate, in_shardings=(shardings, None, None), out_shardings=whole),
     )
+
+
+def _mean_over_parts(function: Callable, batch: dict[str, jax.Array], key: jax.Array, parts: int) -> tuple:
+    """Mean of function(part, key) over `parts` equal parts of a batch, one after another: memory for one of them.
+
+    Part i takes every `parts`-th example, so that each device goes on working on its own.
+    """
+    if parts == 1:
+        return function(batch, key)
+    split = jax.tree.map(lambda x: jnp.swapaxes(x.reshape(-1, parts, *x.shape[1:]), 0, 1), batch)
+    inputs = (split, jax.random.split(key, parts))
+    shapes = jax.eval_shape(function, *jax.tree.map(lambda x: x[0], inputs))
+
+    def add(total, inputs):
+        return jax.tree.map(jnp.add, total, function(*inputs)), None
+
+    total, _ = jax.lax.scan(add, jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), shapes), inputs)
+    return jax.tree.map(lambda x: x / parts, total)

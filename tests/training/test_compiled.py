@@ -80,7 +80,7 @@ def test_suggestions_go_from_cheap_to_dear():
     config.remat = True
     assert "fsdp=2" in advice(mesh, large, small)
     assert "freq=2" in advice(mesh, small, large)
-    assert "batch_size=8" in advice({**mesh, "data": 4}, small, large)
+    assert "microbatches=2" in advice({**mesh, "data": 4}, small, large)
     assert "larger topology" in advice({"data": 16, "fsdp": 1, "freq": 4}, small, large)
 
 

@@ -5,6 +5,7 @@ import os
 import signal
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
@@ -82,6 +83,21 @@ def test_metrics_are_written_for_every_step_once(tmp_path):
     assert all({"loss", "grad_norm"} <= record.keys() for record in lines(tmp_path, "train"))
     assert any("steps_per_second" in record for record in lines(tmp_path, "train"))
     assert list(tmp_path.glob("events.out.tfevents.*"))
+
+
+def test_microbatches_make_the_step_of_the_whole_batch(tmp_path, monkeypatch):
+    def loss(self, params, frozen, batch, key):
+        pictures = batch["image"].reshape(len(batch["image"]), -1)
+        loss = jnp.mean(jnp.square(pictures @ params["kernel"] + params["bias"][None] - 1))
+        return loss, {"loss": loss}
+
+    monkeypatch.setattr(tiny.ToyTask, "loss", loss)
+    whole = run(tmp_path / "whole", ONE, num_steps=4)
+    for name, sizes in (("one", ONE), ("four", {"data": 2, "fsdp": 2, "freq": 1})):
+        parts = run(tmp_path / name, sizes, num_steps=4, microbatches=2)
+        jax.tree.map(lambda x, y: np.testing.assert_allclose(x, y, rtol=1e-4, atol=1e-6), parts.params, whole.params)
+        losses = [[record["loss"] for record in lines(tmp_path / run, "train")] for run in ("whole", name)]
+        np.testing.assert_allclose(*losses, rtol=1e-5)
 
 
 def test_a_run_starts_from_pretrained_weights(tmp_path):

@@ -81,10 +81,16 @@ def test_batches_are_split_over_data_and_fsdp_and_volumes_over_freq(mesh):
 
 
 def test_batches_that_the_mesh_cannot_share_are_refused(mesh):
+    def check(kind, **settings):
+        sharding.check_batch(kind, tiny.load_config("coordinated", **settings), mesh)
+
+    check("volumes", batch_size=8, microbatches=2)
     with pytest.raises(UserError, match="batch_size=6 must be a multiple of data x fsdp = 4"):
-        sharding.check_batch("slices", 6, 4, mesh)
+        check("slices", batch_size=6)
+    with pytest.raises(UserError, match=r"batch_size=12 must .* data x fsdp = 4 times config\.microbatches=2"):
+        check("slices", batch_size=12, microbatches=2)
     with pytest.raises(UserError, match=r"num_frequencies=5 must be a multiple of config\.mesh\.freq=2"):
-        sharding.check_batch("volumes", 4, 5, mesh)
+        check("volumes", batch_size=4, num_frequencies=5)
 
 
 def test_prefetch_keeps_the_order_and_passes_errors_on(mesh):
