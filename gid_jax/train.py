@@ -23,13 +23,14 @@ flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, c
 flags.DEFINE_enum(
     "resume", "auto", ["auto", "must"], "must: a workdir without checkpoint is an error.", flag_values=FLAGS
 )
+flags.DEFINE_string("profile", "", "Steps to trace for TensorBoard's profiler: FIRST:END.", flag_values=FLAGS)
 flags.DEFINE_string("coordinator", None, "Several processes: host:port of process 0.", flag_values=FLAGS)
 flags.DEFINE_integer("num_processes", None, "Several processes: how many.", flag_values=FLAGS)
 flags.DEFINE_integer("process_id", None, "Several processes: which one this is, from 0.", flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> None:
-    from gid_jax.training import run
+    from gid_jax.training import profiler, run
 
     if arguments:
         raise UserError(f"unexpected argument {arguments[0]!r}: settings are --config.name=value")
@@ -37,8 +38,9 @@ def main(arguments: list[str]) -> None:
         raise UserError("--workdir is missing: name the folder of the run")
     if not isinstance(FLAGS.config, ConfigDict):
         raise UserError("--config is missing or no such file: name one, such as configs/vae.py:demo")
+    window = profiler.parse(FLAGS.profile)
     run.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
-    if not run.run(FLAGS.config, FLAGS.workdir, FLAGS.resume):
+    if not run.run(FLAGS.config, FLAGS.workdir, FLAGS.resume, window):
         sys.exit(128 + signal.SIGTERM)
 
 

@@ -26,8 +26,9 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """Data sheet: bf16 FLOP/s, bytes of HBM, bytes/s of it, bytes/s over all links to other chips."""
+    """Data sheet: JAX's name of it, bf16 FLOP/s, bytes of HBM, bytes/s of it, bytes/s over all links to other chips."""
 
+    device_kind: str
     flops: float
     memory: float
     bandwidth: float
@@ -35,10 +36,10 @@ class Chip:
 
 
 CHIPS = {  # cloud.google.com/tpu/docs
-    "v4": Chip(275e12, 32 * GIB, 1228e9, 300e9),
-    "v5e": Chip(197e12, 16 * GIB, 819e9, 200e9),
-    "v5p": Chip(459e12, 95 * GIB, 2765e9, 600e9),
-    "v6e": Chip(918e12, 32 * GIB, 1640e9, 448e9),
+    "v4": Chip("TPU v4", 275e12, 32 * GIB, 1228e9, 300e9),
+    "v5e": Chip("TPU v5 lite", 197e12, 16 * GIB, 819e9, 200e9),
+    "v5p": Chip("TPU v5", 459e12, 95 * GIB, 2765e9, 600e9),
+    "v6e": Chip("TPU v6 lite", 918e12, 32 * GIB, 1640e9, 448e9),
 }
 QUICKLY: dict[str, Any] = {"exec_time_optimization_effort": -1.0}  # the default takes ten times longer
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")

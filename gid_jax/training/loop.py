@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import resource
 import signal
 import threading
 import time
@@ -19,6 +20,8 @@ from gid_jax.progress import progress
 from gid_jax.training import sharding
 from gid_jax.training.batches import Prefetch, to_global
 from gid_jax.training.checkpoint import Checkpoints
+from gid_jax.training.compiled import CHIPS, useful_flops
+from gid_jax.training.profiler import NOTHING, Profiler
 from gid_jax.training.records import Records
 from gid_jax.training.state import TrainState
 from gid_jax.training.step import Program, compile_for
@@ -31,13 +34,18 @@ OpenBatches = Callable[[str, int], Iterator[dict[str, np.ndarray]]]  # (split, s
 
 
 def train(
-    task: "Task", config: ConfigDict, workdir: str, open_batches: OpenBatches, mesh: jax.sharding.Mesh
+    task: "Task",
+    config: ConfigDict,
+    workdir: str,
+    open_batches: OpenBatches,
+    mesh: jax.sharding.Mesh,
+    profile: range = NOTHING,
 ) -> TrainState:
     """Trains until `config.num_steps`, from the newest whole checkpoint in `workdir` if there is one.
 
     Returns the last state, which is saved. SIGTERM saves and returns early. Raises UserError when the loss or the
     gradient stops being finite; the last good checkpoint stays. After `config.stuck_after` seconds without progress the
-    process ends.
+    process ends. The steps of `profile` are traced for TensorBoard's profiler.
     """
     sharding.check_batch(task.kind, config, mesh)
     with jax.set_mesh(mesh), Watchdog(config.stuck_after) as watchdog:
@@ -45,7 +53,7 @@ def train(
         checkpoints = Checkpoints(workdir, config.keep_checkpoints)
         try:
             state, start = _begin(task, program, checkpoints, open_batches)
-            return _Run(task, config, workdir, open_batches, program, checkpoints, watchdog, start).go(state)
+            return _Run(task, config, workdir, open_batches, program, checkpoints, watchdog, start, profile).go(state)
         finally:
             checkpoints.close()
 
@@ -83,6 +91,7 @@ class _Run:
         checkpoints: Checkpoints,
         watchdog: Watchdog,
         start: int,
+        profile: range,
     ):
         self.task, self.config, self.workdir, self.open_batches = task, config, workdir, open_batches
         self.program, self.checkpoints, self.watchdog, self.start = program, checkpoints, watchdog, start
@@ -91,6 +100,9 @@ class _Run:
         self.window: list[dict[str, float]] = []  # metrics since the last line
         self.waited = 0.0  # seconds, for data, since the clock's time
         self.clock: tuple[int, float] | None = None  # step and time from which the rate counts
+        self.peak_flops = _peak_flops(program.mesh)  # of all devices together, FLOP/s
+        self.flops = useful_flops(config) if self.peak_flops else 0.0  # of a step
+        self.profiler = Profiler(workdir, profile)
         self.records = Records(workdir, start)
         self.bar = progress(name=config.task, total=config.num_steps, initial=start, unit="step")
         self.bar.disable = bool(jax.process_index())
@@ -110,6 +122,7 @@ class _Run:
                         self.save(state, step)
                     if stopping or step == last:
                         break
+                    self.profiler.before(step)
                     began = time.perf_counter()
                     self.watchdog.alive(f"at step {step}, waiting for data")
                     batch = next(batches)
@@ -119,6 +132,7 @@ class _Run:
                     self.log()
                     self.pending = step + 1, metrics
         finally:
+            self.profiler.close()
             batches.close()
             self.bar.close()
             self.records.close()
@@ -166,13 +180,35 @@ class _Run:
             self.waited, self.clock = 0.0, (step, time.perf_counter())
 
     def rates(self, step: int) -> dict[str, float]:
-        """Steps per second since the last call, and the share of that time spent waiting for data."""
+        """Since the last call: steps and examples per second, share of the time spent waiting for data, and where the
+        chip is known the share of its peak that went into useful operations (MFU); peak memory in GiB.
+        """
         if self.clock is None or self.clock[0] == step:
             return {}
         now, (first, began) = time.perf_counter(), self.clock
-        rates = {"steps_per_second": (step - first) / (now - began), "data_wait": self.waited / (now - began)}
+        speed = (step - first) / (now - began)
+        rates = {
+            "steps_per_second": speed,
+            "examples_per_second": speed * self.config.batch_size,
+            "data_wait": self.waited / (now - began),
+            "memory_gib": _memory() / 2**30,
+        }
+        if self.peak_flops:
+            rates["mfu"] = speed * self.flops / self.peak_flops
         self.waited, self.clock = 0.0, (step, now)
         return rates
+
+
+def _peak_flops(mesh: jax.sharding.Mesh) -> float:
+    """bf16 FLOP/s of all devices of the mesh, 0 where the chip is not known."""
+    kind = mesh.devices.flat[0].device_kind
+    return next((chip.flops for chip in CHIPS.values() if chip.device_kind == kind), 0.0) * mesh.size
+
+
+def _memory() -> float:
+    """Most bytes that were in use: of the first device here, or of the process where devices do not tell."""
+    stats = jax.local_devices()[0].memory_stats()
+    return stats["peak_bytes_in_use"] if stats else 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def _mean(results: list[dict[str, float]]) -> dict[str, float]:

@@ -13,6 +13,7 @@ from gid_jax.training import sharding
 from gid_jax.training.checkpoint import load_config, newest_step
 from gid_jax.training.lock import locked
 from gid_jax.training.loop import train
+from gid_jax.training.profiler import NOTHING
 from gid_jax.training.records import write_config
 
 ARCHITECTURE = ("task", "width", "height", "num_frequencies", "normalization", "model", "vae_model", "prediction")
@@ -29,10 +30,11 @@ def connect(coordinator: str | None, num_processes: int | None, process_id: int 
         jax.distributed.initialize()
 
 
-def run(config: ConfigDict, workdir: str, resume: str = "auto") -> bool:
+def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range = NOTHING) -> bool:
     """Trains, continues, or says that the run is finished already; whether it is finished now.
 
-    With `resume` "must" there has to be a checkpoint. Raises UserError for what a user can mend.
+    With `resume` "must" there has to be a checkpoint; the steps of `profile` are traced. Raises UserError for what a
+    user can mend.
     """
     check_workdir(config, workdir)
     step = newest_step(workdir)
@@ -78,7 +80,7 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto") -> bool:
         except OSError as error:
             message = f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder"
             raise UserError(message) from error
-        state = train(task, config, workdir, open_batches, mesh)
+        state = train(task, config, workdir, open_batches, mesh, profile)
     done = int(state.step)
     finished = done >= config.num_steps
     ending = "finished" if finished else "stopped on request; the same command goes on"

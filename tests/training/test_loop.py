@@ -12,7 +12,7 @@ import tiny
 from safetensors.numpy import save_file
 
 from gid_jax.errors import UserError
-from gid_jax.training import loop, sharding
+from gid_jax.training import compiled, loop, profiler, sharding
 from gid_jax.training.checkpoint import Checkpoints, newest_step
 from gid_jax.training.loop import train
 
@@ -81,7 +81,9 @@ def test_metrics_are_written_for_every_step_once(tmp_path):
     run(tmp_path)
     assert [record["step"] for record in lines(tmp_path, "train")] == list(range(1, 11))
     assert all({"loss", "grad_norm"} <= record.keys() for record in lines(tmp_path, "train"))
-    assert any("steps_per_second" in record for record in lines(tmp_path, "train"))
+    rates = {"steps_per_second", "examples_per_second", "data_wait", "memory_gib"}
+    assert any(rates <= record.keys() for record in lines(tmp_path, "train"))
+    assert not any("mfu" in record for record in lines(tmp_path, "train"))  # of this chip no peak is known
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
@@ -108,6 +110,26 @@ def test_a_run_starts_from_pretrained_weights(tmp_path):
     np.testing.assert_array_equal(state.params["bias"], bias)
     np.testing.assert_array_equal(state.ema["bias"], bias)
     assert state.params["kernel"].sharding == fresh.params["kernel"].sharding
+
+
+def test_utilisation_is_told_where_the_chip_is_known(tmp_path, monkeypatch):
+    task, config = tiny.toy()
+    monkeypatch.setattr(compiled, "task_without_data", lambda config: task)
+    chip = compiled.Chip(jax.devices()[0].device_kind, 1e9, 0, 0, 0)
+    monkeypatch.setattr(loop, "CHIPS", {"this": chip})
+    run(tmp_path, {"data": 2, "fsdp": 1, "freq": 1})
+    record = next(record for record in lines(tmp_path, "train") if "mfu" in record)
+    expected = record["steps_per_second"] * compiled.useful_flops(config) / (2 * 1e9)
+    assert record["mfu"] == pytest.approx(expected, rel=1e-4)
+
+
+def test_a_window_of_steps_is_traced(tmp_path):
+    task, config = tiny.toy(num_steps=4)
+    train(task, config, str(tmp_path), tiny.random_batches(task, config), mesh_of(ONE), profiler.parse("1:3"))
+    assert list((tmp_path / "plugins" / "profile").rglob("*.xplane.pb"))
+    for wrong in ("3", "5:4", "a:b"):
+        with pytest.raises(UserError, match=f"--profile={wrong}"):
+            profiler.parse(wrong)
 
 
 def test_keeps_the_newest_checkpoints(tmp_path):
