@@ -14,7 +14,7 @@ def get_config(preset: str = "paper") -> ConfigDict:
 
     python -m gid_jax.train --config=configs/renderer.py:PRESET --workdir=OUT/renderer --config.data_dir=DATA
 
-    paper     256 x 160, batch 32, learning rate 1e-4, 300 K steps as in the paper, bf16.
+    paper     256 x 160, batch 32, learning rate 1e-4, 300 K steps as in the paper, bf16, perceptual loss of VGG16.
     highres   512 x 288, rematerialised.
     demo      128 x 80, a quarter of the width, on 2 CPU cores. Expect the held-out `psnr` above `psnr_splat`.
     test      64 x 40, three levels, eight steps, seconds.
@@ -32,4 +32,6 @@ def get_config(preset: str = "paper") -> ConfigDict:
             "test": {"width": 8, "decoder_channels": (8, 8, 16), "style_channels": 16},
         }.get(preset, {"width": 64, "decoder_channels": (32, 64, 128, 256, 512, 512), "style_channels": 512})
     )
+    config.model.splatting = "softmax"  # for comparison "average", "learned", "backward"
+    config.loss = ConfigDict({"l1": 1.0, "gradient": 1.0, "perceptual": 1.0 if preset in ("paper", "highres") else 0.0})
     return config.lock()

@@ -41,12 +41,18 @@ def lpips(image: Float[np.ndarray, "b h w 3"], reference: Float[np.ndarray, "b h
 def distance(weights: Params, image: Float[Array, "b h w 3"], reference: Float[Array, "b h w 3"]) -> Float[Array, " b"]:
     """`lpips` with `weights` of `load_weights`; differentiable where the pictures differ."""
     network = _network().bind(weights["vgg"])
-    shift, scale = (jnp.asarray(x, jnp.float32).reshape(1, 1, 1, 3) for x in (SHIFT, SCALE))
-    ours, theirs = (network((2 * x - 1 - shift) / scale) for x in (image, reference))
+    ours, theirs = (network(standardise(x)) for x in (image, reference))
     total = jnp.zeros(len(image))
     for head, x, y in zip(weights["heads"], ours, theirs, strict=True):
         total += jnp.mean(jnp.square(_unit(x) - _unit(y)) @ head, axis=(1, 2))
     return total
+
+
+def standardise(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
+    """Pictures in [0, 1] as VGG16 was trained to see them."""
+    shape = (1,) * (image.ndim - 1) + (3,)
+    shift, scale = (jnp.asarray(x, jnp.float32).reshape(shape) for x in (SHIFT, SCALE))
+    return (2 * image - 1 - shift) / scale
 
 
 def _unit(features: Array) -> Array:

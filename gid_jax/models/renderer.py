@@ -6,6 +6,7 @@ style). The style depends on I0 alone and nothing is random, so that frames of o
 """
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -15,7 +16,10 @@ from gid_jax.models import layers
 from gid_jax.models.resnet import FeaturePyramid
 from gid_jax.render.pyramid import halve, motion_pyramid, weight_pyramid
 from gid_jax.render.splatting import splat
+from gid_jax.render.warp import backward_warp
 
+Splatting = Literal["softmax", "average", "learned", "backward"]
+SPLATTING: tuple[Splatting, ...] = get_args(Splatting)
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EPSILON = 1e-8
 
@@ -57,6 +61,10 @@ class Renderer(nnx.Module):
 
     `width` is the ResNet's (64 in ResNet-34), `decoder_channels` the decoder's widths, finest first, one for each
     of the 1 to 6 levels. Pictures of any size are reflect-padded to multiples of 2^(levels - 1) and cropped back.
+
+    `splatting` is how features are warped: "softmax" by W; for comparison "average" (all pixels alike), "learned" (a
+    weight predicted from the features; with one level the "baseline splat" of the paper's Table 2) and "backward"
+    (every pixel of frame t fetches from where its own motion in frame 0, reversed, leads).
     """
 
     def __init__(
@@ -65,11 +73,14 @@ class Renderer(nnx.Module):
         width: int = 64,
         decoder_channels: Sequence[int] = (32, 64, 128, 256, 512, 512),
         style_channels: int = 512,
+        splatting: Splatting = "softmax",
         dtype: layers.DType = jnp.float32,
         remat: bool = False,
         rngs: layers.Draws,
     ):
-        self.levels, self.remat, self.dtype = len(decoder_channels), remat, dtype
+        if splatting not in SPLATTING:
+            raise ValueError(f"splatting is one of {', '.join(SPLATTING)}, not {splatting!r}")
+        self.levels, self.splatting, self.remat, self.dtype = len(decoder_channels), splatting, remat, dtype
         self.pyramid = FeaturePyramid(width=width, levels=self.levels, dtype=dtype, rngs=rngs)
         features = self.pyramid.widths
         self.latent = nnx.Param(rngs.uniform((style_channels,), 1.0))
@@ -81,6 +92,8 @@ class Renderer(nnx.Module):
             decoder.append(DecoderLevel(inputs, below, style_channels, dtype=dtype, rngs=rngs))
         self.decoder = nnx.List(decoder)
         self.conv_out = layers.Conv(below, 3, gain=0, dtype=dtype, rngs=rngs)
+        learned = splatting == "learned"
+        self.importance = layers.Conv(features[0], 1, gain=0, dtype=dtype, rngs=rngs) if learned else None
 
     def encode(self, image: jax.Array) -> list[jax.Array]:
         """Pictures [b, h, w, 3] in [0, 1] -> features of the padded picture, finest first: once for all frames."""
@@ -96,14 +109,14 @@ class Renderer(nnx.Module):
         """
         height, width = image.shape[1:3]
         image, motion, weight = self._pad(image), self._pad(motion), self._pad(weight[..., None])[..., 0]
-        motions, weights = motion_pyramid(motion, self.levels), weight_pyramid(weight, self.levels)
+        motions, weights = motion_pyramid(motion, self.levels), self._weights(pyramid, weight)
         style = self._style(pyramid[-1])
         below: list[jax.Array] = []
         for level, decode in zip(reversed(range(self.levels)), self.decoder, strict=True):
             features = pyramid[level].astype(jnp.float32)
             if level == 0:
                 features = jnp.concatenate([features, image.astype(jnp.float32)], axis=-1)
-            warped, holes = splat(features, motions[level], weights[level])
+            warped, holes = self._warp(features, motions[level], weights[level])
             if level == 0:
                 picture = fill_holes(warped[..., -3:], holes, self.levels)
                 warped = jnp.concatenate([warped[..., :-3], picture], axis=-1)
@@ -115,6 +128,23 @@ class Renderer(nnx.Module):
     def __call__(self, image: jax.Array, motion: jax.Array, weight: jax.Array) -> jax.Array:
         """`render` of the picture's own pyramid."""
         return self.render(self.encode(image), image, motion, weight)
+
+    def _weights(self, pyramid: list[jax.Array], weight: jax.Array) -> list[jax.Array]:
+        """What decides who is in front, at every level."""
+        if self.importance is None:
+            return weight_pyramid(weight, self.levels)
+        levels = [self.importance(pyramid[0]).astype(jnp.float32)]
+        for _ in range(self.levels - 1):
+            levels.append(halve(levels[-1]))
+        return [level[..., 0] for level in levels]
+
+    def _warp(self, features: jax.Array, motion: jax.Array, weight: jax.Array) -> tuple[jax.Array, jax.Array]:
+        """Features [b, h, w, c] as frame t sees them, and where it sees none [b, h, w, 1]."""
+        if self.splatting == "backward":
+            return backward_warp(features, -motion), jnp.zeros((*features.shape[:-1], 1))
+        if self.splatting == "average":
+            return splat(features, motion, mode="average")
+        return splat(features, motion, weight, alpha=None if self.importance is None else 1.0)
 
     def _style(self, features: jax.Array) -> jax.Array:
         pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))

@@ -1,5 +1,7 @@
 """Losses that several tasks share."""
 
+from collections.abc import Sequence
+
 import jax
 import jax.numpy as jnp
 
@@ -22,6 +24,15 @@ def multiscale_gradient(x: jax.Array, y: jax.Array, levels: int = 4) -> jax.Arra
             break
         blocks = residual[:, : h // 2 * 2, : w // 2 * 2].reshape(b, h // 2, 2, w // 2, 2, c)
         residual = jnp.mean(blocks, axis=(2, 4))
+    return total
+
+
+def features(x: Sequence[jax.Array], y: Sequence[jax.Array]) -> jax.Array:
+    """Sum over layers of the mean absolute difference, relative to the mean absolute value in `y` (the truth)."""
+    total = jnp.zeros((), jnp.float32)
+    for ours, theirs in zip(x, y, strict=True):
+        ours, theirs = ours.astype(jnp.float32), jax.lax.stop_gradient(theirs.astype(jnp.float32))
+        total += jnp.mean(jnp.abs(ours - theirs)) / (jnp.mean(jnp.abs(theirs)) + 1e-6)
     return total
 
 

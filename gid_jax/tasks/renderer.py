@@ -7,32 +7,50 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gid_jax.metrics import lpips
 from gid_jax.models.network import Network
 from gid_jax.models.renderer import Renderer
+from gid_jax.models.vgg import VGG16
 from gid_jax.render.splatting import splat
 from gid_jax.tasks import losses
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
 
 
 class RendererTask(Task):
-    """L1 + multi-scale gradient consistency of the rendered frame I_t given I_0, F_t and W."""
+    """Distance of the rendered frame, given I_0, F_t and W, from I_t: L1, multi-scale gradient consistency and the
+    perceptual distance of VGG16's features, weighted by `config.loss`. A weight of 0 leaves the term out.
+    """
 
     kind: ClassVar[Literal["pairs"]] = "pairs"
 
     def __init__(self, config: ConfigDict, scales: np.ndarray):
         super().__init__(config, scales)
         model = config.model.to_dict()
+        self.vgg = Network(lambda rngs: VGG16(dtype=self.dtype, rngs=rngs))
         self.renderer = Network(lambda rngs: Renderer(**model, dtype=self.dtype, remat=config.remat, rngs=rngs))
 
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
-        return self.renderer.init(key), {"scales": jnp.asarray(self.scales)}
+        frozen: Tree = {"scales": jnp.asarray(self.scales)}
+        if self.config.loss.perceptual:
+            frozen["vgg"] = self.vgg.init(key)
+        return self.renderer.init(key), frozen
+
+    def inherit(self) -> Tree:
+        """With the perceptual loss VGG16's weights, those of LPIPS."""
+        vgg = {"vgg": lpips.load_weights()["vgg"]} if self.config.loss.perceptual else {}
+        return {**super().inherit(), **vgg}
 
     def loss(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> tuple[jax.Array, Metrics]:
         result = self.renderer.bind(params)(batch["image"], batch["motion"], batch["weight"]).astype(jnp.float32)
-        l1 = losses.absolute(result, batch["target"])
-        gradient = losses.multiscale_gradient(result, batch["target"])
-        loss = l1 + gradient
-        return loss, {"loss": loss, "l1": l1, "gradient": gradient, "psnr": losses.psnr(result, batch["target"])}
+        terms = {
+            "l1": losses.absolute(result, batch["target"]),
+            "gradient": losses.multiscale_gradient(result, batch["target"]),
+        }
+        if self.config.loss.perceptual:
+            features = [self.vgg.bind(frozen["vgg"])(lpips.standardise(x)) for x in (result, batch["target"])]
+            terms["perceptual"] = losses.features(*features)
+        loss = sum((self.config.loss[name] * term for name, term in terms.items()), jnp.zeros(()))
+        return loss, {"loss": loss, **terms, "psnr": losses.psnr(result, batch["target"])}
 
     def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
         """The loss, and for comparison the PSNR of plain splatting (holes filled from I_0) and of I_0 itself."""

@@ -11,6 +11,7 @@ from gid_jax.models.network import Network
 from gid_jax.models.renderer import Renderer, fill_holes
 from gid_jax.models.resnet import FeaturePyramid
 from gid_jax.render.splatting import splat
+from gid_jax.render.warp import backward_warp
 
 KWARGS = {"width": 4, "decoder_channels": (4, 4, 8), "style_channels": 6}
 
@@ -51,6 +52,36 @@ def test_untrained_it_is_the_splatted_picture_where_anything_arrived():
     assert 0 < float(jnp.mean(holes)) < 1
     np.testing.assert_allclose(jnp.where(holes > 0, 0, result - warped), jnp.zeros_like(result), atol=1e-6)
     assert float(jnp.min(jnp.where(holes > 0, result, 1.0))) >= float(image.min())
+
+
+@pytest.mark.parametrize("splatting", ["average", "learned", "backward"])
+def test_baselines_untrained_are_their_own_warp_of_the_picture(splatting):
+    image, motion, weight = scene()
+    network = Network(lambda rngs: Renderer(**KWARGS, splatting=splatting, rngs=rngs))
+    params = network.init(jax.random.key(1))
+    result = jax.jit(lambda params, *inputs: network.bind(params)(*inputs))(params, image, motion, weight)
+    if splatting == "backward":
+        expected, holes = backward_warp(image, -motion), jnp.zeros((*image.shape[:-1], 1))
+    else:  # a fresh learned weight is the same everywhere
+        expected, holes = splat(image, motion, mode="average")
+    np.testing.assert_allclose(jnp.where(holes > 0, 0, result - expected), jnp.zeros_like(result), atol=1e-5)
+
+
+def test_a_learned_weight_decides_who_is_in_front():
+    image, motion, weight = scene()
+    network = Network(lambda rngs: Renderer(**{**KWARGS, "decoder_channels": (4,)}, splatting="learned", rngs=rngs))
+    params = network.init(jax.random.key(1))
+
+    def loss(params):
+        return jnp.mean(jnp.square(network.bind(params)(image, motion, weight) - image))
+
+    gradient = jax.jit(jax.grad(loss))(params)["importance"]["kernel"]
+    assert float(jnp.max(jnp.abs(gradient))) > 0
+
+
+def test_an_unknown_way_of_splatting_is_refused():
+    with pytest.raises(ValueError, match="softmax, average, learned, backward"):
+        Network(lambda rngs: Renderer(**KWARGS, splatting="nearest", rngs=rngs))
 
 
 def test_the_pyramid_is_encoded_once_for_all_frames():

@@ -90,6 +90,27 @@ def test_the_frozen_base_stays_and_has_no_gradient_average_or_optimiser_state(co
     assert all(jax.tree.leaves(changed))
 
 
+def test_the_perceptual_loss_is_zero_for_the_truth_and_moves_the_renderer():
+    config = tiny.load_config("renderer", **{"loss.perceptual": 1.0, "batch_size": 1})
+    task = tiny.task_of(config)
+    params, shapes = task.init(jax.random.key(0))
+    frozen = task.inherit()
+    assert shapes_of(frozen) == shapes_of(shapes)
+    batch = tiny.random_batch("pairs", config)
+    still = {**batch, "motion": np.zeros_like(batch["motion"]), "target": batch["image"]}  # untrained: the picture
+    loss = jax.jit(jax.value_and_grad(lambda params, batch: task.loss(params, frozen, batch, None), has_aux=True))
+    assert float(loss(params, still)[0][1]["perceptual"]) < 1e-3
+    (total, terms), gradient = loss(params, batch)
+    assert float(total) == pytest.approx(sum(float(terms[name]) for name in ("l1", "gradient", "perceptual")), rel=1e-5)
+    assert float(terms["perceptual"]) > 0.1
+    assert float(jnp.max(jnp.abs(gradient["conv_out"]["kernel"]))) > 0
+
+
+def test_distance_of_features_by_hand():
+    ours, theirs = [jnp.array([1.0, 3.0]), jnp.array([2.0])], [jnp.array([2.0, 2.0]), jnp.array([4.0])]
+    assert float(losses.features(ours, theirs)) == pytest.approx(0.5 + 0.5, rel=1e-5)
+
+
 def test_parts_of_a_denoiser_make_the_whole_again():
     config = tiny.load_config("coordinated")
     task = tiny.task_of(config)
