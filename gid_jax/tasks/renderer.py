@@ -32,7 +32,8 @@ class RendererTask(Task):
     def init(self, key: jax.Array) -> tuple[Tree, Tree]:
         frozen: Tree = {"scales": jnp.asarray(self.scales)}
         if self.config.loss.perceptual:
-            frozen["vgg"] = self.vgg.init(key)
+            vgg_key, key = jax.random.split(key)
+            frozen["vgg"] = self.vgg.init(vgg_key)
         return self.renderer.init(key), frozen
 
     def inherit(self) -> Tree:
