@@ -2,7 +2,8 @@
 
     python -m gid_jax.animate PHOTO --out=VIDEO.mp4 --bundle=BUNDLE
 
-PHOTO is any picture, of any size. The video has its size and starts as the photo; --out ends in .mp4, .webm or .gif.
+PHOTO is any picture, of any size. The video has its size and starts as the photo; --out ends in .mp4, .webm or .gif,
+or is a pattern such as frames/%04d.png.
 """
 
 from collections.abc import Iterable, Iterator
@@ -16,7 +17,7 @@ from PIL import Image
 from gid_jax import cli
 from gid_jax.errors import UserError
 from gid_jax.inference import command, generate
-from gid_jax.inference.video import SUFFIXES, check_output, write_video
+from gid_jax.inference.video import check_output, check_video, write_video
 from gid_jax.progress import progress
 from gid_jax.viewer.page import FPS
 
@@ -32,7 +33,7 @@ flags.DEFINE_string("motion_map", None, "PNG of how much each pixel moves", flag
 def main(arguments: list[str]) -> None:
     if not FLAGS.out:
         raise UserError("--out is missing: name the video, such as --out=video.mp4")
-    out = check_output(FLAGS.out, SUFFIXES)
+    out = check_video(FLAGS.out)
     for name in (FLAGS.xt_slice, FLAGS.motion_map):
         if name:
             check_output(name, (".png",))

@@ -172,7 +172,8 @@ def render_frames(
     """Frames of the picture `image` at `times` (in frames of 1/30 s, any real number), at the picture's own size.
 
     `spectrum` is in pixels of its own resolution and moves the picture `magnify` times as far; at time 0 nothing is
-    displaced. Features and splatting weight are computed once; memory does not grow with the number of frames.
+    displaced. Features and splatting weight are computed once; memory does not grow with the number of frames. The next
+    frames are rendered while the caller works on some.
     """
     image = jnp.asarray(image, jnp.float32)
     height, width = image.shape[:2]
@@ -182,11 +183,16 @@ def render_frames(
     pyramid = _encode(networks, params, image)
     times = np.asarray(times, np.float64)
     chunk = max(1, min(8, len(times), PIXELS_AT_ONCE // (height * width)))
+    ahead: tuple[Array, int] | None = None
     for first in range(0, len(times), chunk):
         wanted = times[first : first + chunk]
         padded = np.pad(wanted, (0, chunk - len(wanted)), mode="edge")  # one compiled size
         frames = _render(networks, params, pyramid, image, weight, at_times(spectrum, padded))
-        yield from np.asarray(frames)[: len(wanted)]
+        if ahead is not None:
+            yield from np.asarray(ahead[0])[: ahead[1]]
+        ahead = frames, len(wanted)
+    if ahead is not None:
+        yield from np.asarray(ahead[0])[: ahead[1]]
 
 
 def splatting_weight(spectrum: Float[ArrayLike, "k H W 4"], height: int, width: int) -> Float[Array, "h w"]:

@@ -1,7 +1,8 @@
-"""Frames to mp4, webm or gif, by the name's extension."""
+"""Frames to mp4, webm, gif or a sequence of PNGs, by the name's extension."""
 
 import itertools
 import os
+import re
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -18,10 +19,18 @@ CODECS = {
     ".mp4": ("libx264", {"crf": "16", "preset": "medium"}),
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}),
 }
-SUFFIXES = (*CODECS, ".gif")
+SUFFIXES = (*CODECS, ".gif", ".png")
 
 
-def check_output(path: str | Path, suffixes: Iterable[str] = SUFFIXES) -> Path:
+def check_video(path: str | Path) -> Path:
+    """`check_output` for what `write_video` takes."""
+    path = check_output(path, SUFFIXES)
+    if path.suffix.lower() == ".png" and not re.fullmatch(r"[^%]*%0?\d*d[^%]*", path.name):
+        raise UserError(f"{path}: PNGs are numbered; write a pattern such as frames/%04d.png")
+    return path
+
+
+def check_output(path: str | Path, suffixes: Iterable[str]) -> Path:
     """`path`, once sure that a file of one of these `suffixes` can be written there; its folder is made.
 
     Called before the expensive work. Raises UserError naming the path and what to change.
@@ -49,10 +58,14 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], 
     """Writes `frames` at `fps` frames a second; `path` appears once complete.
 
     mp4 is H.264, webm VP9, both 4:2:0 in BT.709 colours; an odd side repeats its last row or column. gif has one
-    palette, that of the first frame, and delays in whole hundredths of a second. Raises UserError for another
-    extension, a path that cannot be written, or no frames.
+    palette, that of the first frame, and delays in whole hundredths of a second. png is one file a frame, `path` a
+    pattern such as frames/%04d.png. Raises UserError for another extension, a path that cannot be written, or no
+    frames.
     """
-    path = check_output(path)
+    path = check_video(path)
+    if path.suffix.lower() == ".png":
+        _write_pngs(path, iter(frames))
+        return
     temporary = partial(path)
     try:
         if path.suffix.lower() == ".gif":
@@ -89,6 +102,13 @@ def _write_encoded(path: Path, frames: Iterator[np.ndarray], fps: float, codec: 
             )
             container.mux(stream.encode(picture))
         container.mux(stream.encode(None))
+
+
+def _write_pngs(pattern: Path, frames: Iterator[np.ndarray]) -> None:
+    for number, frame in enumerate(itertools.chain([_first(pattern, frames)], frames)):
+        path = pattern.with_name(pattern.name % number)
+        Image.fromarray(frame).save(partial(path))
+        partial(path).replace(path)
 
 
 def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:

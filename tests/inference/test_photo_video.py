@@ -7,7 +7,7 @@ from PIL import Image
 
 from gid_jax.errors import UserError
 from gid_jax.inference.photo import read_photo, shrink
-from gid_jax.inference.video import check_output, write_video
+from gid_jax.inference.video import check_video, write_video
 
 
 @pytest.fixture
@@ -100,7 +100,17 @@ def test_unwritable_outputs_are_found_beforehand(tmp_path):
         ("/proc/nowhere/v.mp4", "--out"),
     ]:
         with pytest.raises(UserError, match=clue):
-            check_output(path)
+            check_video(path)
     with pytest.raises(UserError, match="at least one frame"):
         write_video(tmp_path / "none.mp4", [], 30)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]
+
+
+def test_a_sequence_of_pngs(tmp_path):
+    frames = np.random.default_rng(0).integers(0, 256, (3, 7, 9, 3), np.uint8)
+    write_video(tmp_path / "frames" / "f_%03d.png", iter(frames), 30)
+    assert sorted(path.name for path in (tmp_path / "frames").iterdir()) == ["f_000.png", "f_001.png", "f_002.png"]
+    for number, frame in enumerate(frames):
+        np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "frames" / f"f_{number:03d}.png")), frame)
+    with pytest.raises(UserError, match=r"frames/%04d\.png"):
+        write_video(tmp_path / "frame.png", iter(frames), 30)
