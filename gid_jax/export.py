@@ -2,7 +2,7 @@
 
     python -m gid_jax.export --vae=WORKDIR --denoiser=WORKDIR --renderer=WORKDIR --out=BUNDLE
 
---denoiser is the workdir of stage 3 (coordinated) or, for independent slices, of stage 2.
+--denoiser is the workdir of stage 3 (coordinated) or, for independent slices, of stage 2, or of configs/volume.py.
 """
 
 import jax
@@ -22,7 +22,7 @@ flags.DEFINE_string("renderer", None, "workdir of stage 4", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "folder to write; a bundle there is replaced", flag_values=FLAGS)
 flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "of the weights on disk", flag_values=FLAGS)
 
-TASKS = {"vae": ("vae",), "denoiser": ("denoiser", "coordinated"), "renderer": ("renderer",)}
+TASKS = {"vae": ("vae",), "denoiser": ("denoiser", "coordinated", "volume"), "renderer": ("renderer",)}
 
 
 def main(arguments: list[str]) -> None:

@@ -8,12 +8,11 @@ python -m launch.sweep --config=configs/sweeps/ablation.py --workdir=OUT --confi
 | full, K = 16 | full_* |
 | without adaptive normalisation | size_*: coefficients divided by the picture's size instead |
 | independent prediction of slices | none of its own: full_denoiser, exported without stage 3 |
+| volume prediction | full_volume, with the VAE of full |
 | baseline splat | baseline_splat_renderer: features of one scale, splatted with a learned weight |
 
 A row is a chain of three: ROW_vae, ROW_denoiser, ROW_coordinated. The renderer does not depend on the spectrum's
 representation; all rows but the last share one. docs/sweeps.md says how to export and evaluate the rows.
-
-A row of the table is missing, for want of a network: *volume prediction* (one U-Net over all 4K channels at once).
 """
 
 from collections.abc import Iterator
@@ -35,6 +34,11 @@ def get_points(preset: str = "paper") -> Iterator[Point]:
     finest = renderer.get_config(preset).model.decoder_channels[:1]
     one_scale = {"model.splatting": "learned", "model.decoder_channels": tuple(finest)}
     yield Point("baseline_splat_renderer", f"configs/renderer.py:{preset}", one_scale)
+    yield from _rows(preset)
+    yield Point("full_volume", f"configs/volume.py:{preset}", ROWS["full"], {"vae": "full_vae"})
+
+
+def _rows(preset: str) -> Iterator[Point]:
     for row, overrides in ROWS.items():
         yield Point(f"{row}_vae", f"configs/vae.py:{preset}", overrides)
         yield Point(f"{row}_denoiser", f"configs/denoiser.py:{preset}", overrides, {"vae": f"{row}_vae"})

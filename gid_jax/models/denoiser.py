@@ -17,6 +17,8 @@ LOG_VARIANCE_RANGE = (-8.0, 4.0)
 class Denoiser(nnx.Module):
     """`image_encoder` and `unet` are the keyword arguments of the two networks.
 
+    With `joint`, the K slices of a volume are the channels of one picture to the U-Net, which then has 4 K channels of
+    latents in and out (the paper's ablation "volume prediction").
     With `variance_head`, a linear map of the picture's features gives the variance of the clean latents at each place
     and frequency: how strongly it moves, beforehand.
     """
@@ -26,11 +28,13 @@ class Denoiser(nnx.Module):
         *,
         image_encoder: Mapping[str, Any],
         unet: Mapping[str, Any],
+        joint: bool = False,
         variance_head: bool = False,
         dtype: DType = jnp.float32,
         remat: bool = False,
         rngs: Draws,
     ):
+        self.joint = joint
         self.image_encoder = ImageEncoder(**image_encoder, dtype=dtype, rngs=rngs)
         self.unet = UNet(**unet, dtype=dtype, remat=remat, rngs=rngs)
         features, frequencies = self.image_encoder.conv_out.kernel.shape[-1], len(self.unet.frequency_table[...])
@@ -51,4 +55,10 @@ class Denoiser(nnx.Module):
         self, latents: jax.Array, features: jax.Array, time: jax.Array, frequency: jax.Array, num_slices: int = 1
     ) -> jax.Array:
         """Predicted noise, as `UNet.__call__`; `features` [n, h, w, 16] are one for each slice."""
-        return self.unet(latents, features, time, frequency, num_slices)
+        if not self.joint:
+            return self.unet(latents, features, time, frequency, num_slices)
+        slices, height, width, channels = latents.shape
+        volumes = latents.reshape(-1, num_slices, height, width, channels).transpose(0, 2, 3, 1, 4)
+        features, time, frequency = (x[::num_slices] for x in (features, time, frequency))
+        predicted = self.unet(volumes.reshape(*volumes.shape[:3], -1), features, time, frequency)
+        return predicted.reshape(volumes.shape).transpose(0, 3, 1, 2, 4).reshape(slices, height, width, channels)

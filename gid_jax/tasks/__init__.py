@@ -5,7 +5,7 @@ from ml_collections import ConfigDict
 from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
 from gid_jax.motion.normalization import KINDS
-from gid_jax.tasks.denoiser import CoordinatedTask, DenoiserTask
+from gid_jax.tasks.denoiser import CoordinatedTask, DenoiserTask, VolumeTask
 from gid_jax.tasks.renderer import RendererTask
 from gid_jax.tasks.task import Task
 from gid_jax.tasks.vae import VAETask
@@ -14,6 +14,7 @@ TASKS: dict[str, type[Task]] = {
     "vae": VAETask,
     "denoiser": DenoiserTask,
     "coordinated": CoordinatedTask,
+    "volume": VolumeTask,
     "renderer": RendererTask,
 }
 

@@ -171,15 +171,24 @@ class DenoiserTask(Task):
         return batch["spectrum"], batch["frequency"], 1
 
 
-class CoordinatedTask(DenoiserTask):
-    """The same error on whole volumes, all K slices at the same t; trains the frequency attention on the frozen base.
+class VolumeTask(DenoiserTask):
+    """The same error on whole volumes, all K slices at the same t, from scratch: for a `joint` network."""
+
+    kind: ClassVar[Literal["volumes"]] = "volumes"
+    _placement = placement.SLICES
+
+    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
+        volumes, count = batch["spectrum"].shape[:2]
+        spectrum = batch["spectrum"].reshape(-1, *batch["spectrum"].shape[2:])
+        return spectrum, jnp.tile(jnp.arange(count), volumes), count
+
+
+class CoordinatedTask(VolumeTask):
+    """The same error on whole volumes; trains the frequency attention on the frozen base.
 
     `params` hold only the new layers: nothing is differentiated, averaged or optimised for the base. With
     `config.freeze_base=False` they hold all of the denoiser, which starts as the base.
     """
-
-    kind: ClassVar[Literal["volumes"]] = "volumes"
-    _placement = placement.SLICES
 
     @property
     def learns_variance(self) -> bool:
@@ -214,11 +223,6 @@ class CoordinatedTask(DenoiserTask):
 
     def prepare(self, frozen: Tree, batches: Iterator[Batch]) -> Tree:
         return frozen
-
-    def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
-        volumes, count = batch["spectrum"].shape[:2]
-        spectrum = batch["spectrum"].reshape(-1, *batch["spectrum"].shape[2:])
-        return spectrum, jnp.tile(jnp.arange(count), volumes), count
 
 
 def full_params(params: Tree, frozen: Tree) -> Tree:

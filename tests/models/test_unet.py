@@ -189,3 +189,23 @@ def test_denoiser_encodes_a_picture_to_the_latents_size():
     features, noise = run(params, image)
     assert features.shape == (K, 5, 7, 16)
     assert noise.shape == (K, 5, 7, 4)
+
+
+def test_a_joint_network_sees_the_slices_of_a_volume_as_channels():
+    encoder = {"out_channels": 16, "base_channels": 4, "norm_groups": 4}
+    unet = {**KWARGS, "in_channels": 4 * K + 16, "out_channels": 4 * K}
+    network = Network(lambda rngs: Denoiser(image_encoder=encoder, unet=unet, joint=True, rngs=rngs))
+    params = randomised(network.init(jax.random.key(0)))
+    latents, features, time, frequency = batch()
+    features = np.repeat(features[::K], K, axis=0)
+
+    @jax.jit
+    def both(params, latents):
+        model = network.bind(params)
+        stacked = jnp.concatenate([latents[k::K] for k in range(K)], axis=-1)
+        whole = model.unet(stacked, features[::K], time[::K], frequency[::K])
+        return model(latents, features, time, frequency, K), whole
+
+    joint, whole = both(params, latents)
+    for k in range(K):
+        np.testing.assert_allclose(joint[k::K], whole[..., 4 * k : 4 * k + 4], atol=1e-5)

@@ -19,7 +19,7 @@ from gid_jax.training.records import write_config
 from gid_jax.training.state import path_name
 from gid_jax.training.step import compile_for
 
-STAGES = ("vae", "denoiser", "coordinated", "renderer")
+STAGES = ("vae", "denoiser", "coordinated", "volume", "renderer")
 ONE = {"data": 1, "fsdp": 1, "freq": 1}
 EIGHT = {"data": 2, "fsdp": 2, "freq": 2}
 
@@ -341,6 +341,17 @@ def test_stage_three_inherits_the_base_and_everything_with_it(stages):
     task = tiny.task_of(tiny.load_config("coordinated", base=str(root / "base"), vae=str(root / "vae")))
     jax.tree.map(np.testing.assert_array_equal, task.inherit(), {**frozen, "base": base})
     assert task.start_from(jax.eval_shape(task.init, jax.random.key(0))[0]) is None
+
+
+def test_volume_prediction_needs_the_vae_and_learns_from_scratch(stages):
+    root, vae, _, _ = stages
+    config = tiny.load_config("volume", vae=str(root / "vae"))
+    task = tiny.task_of(config)
+    params, frozen = task.init(jax.random.key(0))
+    jax.tree.map(np.testing.assert_array_equal, task.inherit()["vae"], vae)
+    batch = tiny.random_batch("volumes", config)
+    loss = jax.jit(lambda params, key: task.loss(params, frozen, batch, key)[0])
+    assert np.isfinite(float(loss(params, jax.random.key(1))))
 
 
 def test_an_unfrozen_stage_three_starts_as_the_base(stages):
