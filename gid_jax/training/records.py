@@ -1,6 +1,7 @@
 """What a run writes down for people and scripts: `metrics.jsonl`, TensorBoard events, `config.json`."""
 
 import json
+import time
 from collections.abc import Mapping
 
 import jax
@@ -12,6 +13,42 @@ from gid_jax.training.checkpoint import CONFIG_FILE
 METRICS_FILE = "metrics.jsonl"
 
 
+class _Appended:
+    """A file that holds `lines` and every later one."""
+
+    def __init__(self, path: epath.Path, lines: list[str]):
+        if lines or path.exists():
+            temporary = path.with_name(path.name + ".tmp")
+            temporary.write_text("".join(line + "\n" for line in lines))
+            temporary.replace(path)
+        self._file = path.open("a")
+
+    def add(self, line: str) -> None:
+        self._file.write(line + "\n")
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class _Rewritten:
+    """The same where nothing can be appended, as in object storage: written as a whole, at most once in a minute."""
+
+    INTERVAL = 60.0  # s
+
+    def __init__(self, path: epath.Path, lines: list[str]):
+        self._path, self._lines, self._written = path, lines, time.monotonic()
+
+    def add(self, line: str) -> None:
+        self._lines.append(line)
+        if time.monotonic() - self._written > self.INTERVAL:
+            self.close()
+
+    def close(self) -> None:
+        self._path.write_text("".join(line + "\n" for line in self._lines))
+        self._written = time.monotonic()
+
+
 class Records:
     """Appends a line `{"step": n, "split": "train"|"test", name: value, ...}` for each call of `write`; process 0 only.
 
@@ -20,26 +57,23 @@ class Records:
     """
 
     def __init__(self, workdir: str, start_step: int):
-        self._file = self._events = None
+        self._file: _Appended | _Rewritten | None = None
+        self._events = None
         if jax.process_index():
             return
         from tensorboardX import SummaryWriter  # slow to import where torch is installed: not for a finished run
 
         path = epath.Path(workdir) / METRICS_FILE
-        if path.exists():
-            kept = [line for line in path.read_text().splitlines() if _step(line) <= start_step]
-            temporary = path.with_name(METRICS_FILE + ".tmp")
-            temporary.write_text("".join(line + "\n" for line in kept))
-            temporary.replace(path)
-        self._file = path.open("a")
+        kept = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in kept if _step(line) <= start_step]
+        self._file = _Rewritten(path, kept) if "://" in str(workdir) else _Appended(path, kept)
         self._events = SummaryWriter(str(workdir), purge_step=start_step + 1 if start_step else None)
 
     def write(self, split: str, step: int, metrics: Mapping[str, float]) -> None:
         if self._file is None or self._events is None:
             return
         rounded = {name: float(f"{value:.7g}") for name, value in metrics.items()}
-        self._file.write(json.dumps({"step": step, "split": split, **rounded}) + "\n")
-        self._file.flush()
+        self._file.add(json.dumps({"step": step, "split": split, **rounded}))
         for name, value in metrics.items():
             self._events.add_scalar(f"{split}/{name}", value, step)
 
