@@ -1,9 +1,9 @@
 """A video of natural motion from one picture.
 
-    python -m gid_jax.animate PHOTO --out=VIDEO.mp4 --bundle=BUNDLE
+    python -m gid_jax.animate PHOTO --out=VIDEO.mp4 [--bundle=BUNDLE]
 
 PHOTO is any picture, of any size. The video has its size and starts as the photo; --out ends in .mp4, .webm or .gif,
-or is a pattern such as frames/%04d.png.
+or is a pattern such as frames/%04d.png. Without --bundle the demo's models are used, which came of an hour on a CPU.
 """
 
 from collections.abc import Iterable, Iterator

@@ -7,12 +7,13 @@ of this does nothing.
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import PartitionSpec
 
 AXES = ("data", "fsdp", "freq")
 BATCH = PartitionSpec(("data", "fsdp"))
 VOLUMES = PartitionSpec(("data", "fsdp"), "freq")  # [b, k, ...], or [b, positions, k, ...] inside frequency attention
-SLICES = PartitionSpec(AXES)  # [b * k, ...], slices of a volume adjacent
+SLICES = PartitionSpec(AXES)  # [b * k, ...] as `join` makes it
 REPLICATED = PartitionSpec()
 
 
@@ -21,3 +22,34 @@ def constrain(tree: Any, spec: PartitionSpec) -> Any:
     if jax.sharding.get_abstract_mesh().empty:
         return tree
     return jax.lax.with_sharding_constraint(tree, spec)
+
+
+def join(x: jax.Array) -> jax.Array:
+    """[b, k, ...] -> [b * k, ...]: the slices of volumes in an order in which every device keeps its own.
+
+    Without a mesh, or with one volume for each share of the batch, slices of a volume are adjacent. Else the plain
+    order would have neighbours in `freq` exchange slices.
+    """
+    (b, k), rest = x.shape[:2], x.shape[2:]
+    rows, columns = _shares(b, k)
+    x = x.reshape(rows, b // rows, columns, k // columns, *rest)
+    return constrain(jnp.swapaxes(x, 1, 2).reshape(b * k, *rest), SLICES)
+
+
+def split(x: jax.Array, k: int) -> jax.Array:
+    """The inverse of `join`: [b * k, ...] -> [b, k, ...]."""
+    b, rest = len(x) // k, x.shape[1:]
+    rows, columns = _shares(b, k)
+    x = x.reshape(rows, columns, b // rows, k // columns, *rest)
+    return constrain(jnp.swapaxes(x, 1, 2).reshape(b, k, *rest), VOLUMES)
+
+
+def spread(x: jax.Array, k: int) -> jax.Array:
+    """[b, ...] -> [b * k, ...]: what is one for a volume, for each of its slices."""
+    return x if k == 1 else join(jnp.broadcast_to(x[:, None], (len(x), k, *x.shape[1:])))
+
+
+def _shares(b: int, k: int) -> tuple[int, int]:
+    sizes = jax.sharding.get_abstract_mesh().shape
+    rows, columns = sizes.get("data", 1) * sizes.get("fsdp", 1), sizes.get("freq", 1)
+    return (1, 1) if b % rows or k % columns else (rows, columns)

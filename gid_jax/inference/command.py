@@ -1,5 +1,7 @@
 """What `animate` and `interact` share: the flags of sampling, and the photo and bundle that they name."""
 
+from pathlib import Path
+
 import numpy as np
 from absl import flags
 
@@ -8,10 +10,15 @@ from gid_jax.inference import generate
 from gid_jax.inference.bundle import Bundle, load_bundle
 from gid_jax.inference.photo import read_photo, shrink
 
+DEMO = Path(__file__).parent / "demo"
+"""The bundle that comes with the project: launch/train_demo.sh made it."""
+
 
 def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string("out", None, "file to write", flag_values=values)
-    flags.DEFINE_string("bundle", None, "trained models: the folder that gid_jax.export made", flag_values=values)
+    flags.DEFINE_string(
+        "bundle", str(DEMO), "trained models: a folder that gid_jax.export made; or the demo's", flag_values=values
+    )
     flags.DEFINE_integer("seed", 0, "another seed, another motion", lower_bound=0, flag_values=values)
     flags.DEFINE_integer(
         "steps", generate.NUM_STEPS, "sampling steps", lower_bound=1, upper_bound=1000, flag_values=values
@@ -35,10 +42,8 @@ def define_flags(values: flags.FlagValues) -> None:
 def read_inputs(arguments: list[str], values: flags.FlagValues) -> tuple[np.ndarray, Bundle]:
     """The photo [h, w, 3] that the one argument names, and the bundle of `--bundle`. Raises UserError."""
     if len(arguments) != 1:
-        raise UserError(f"give one picture, not {len(arguments)}: PHOTO --out=... --bundle=...")
+        raise UserError(f"give one picture, not {len(arguments)}: PHOTO --out=...")
     photo = read_photo(arguments[0])
-    if not values.bundle:
-        raise UserError("--bundle is missing: name a folder made by python -m gid_jax.export (quickstart.sh makes one)")
     return (shrink(photo, values.longest_side) if values.longest_side else photo), load_bundle(values.bundle)
 
 

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from gid_jax import placement
 from gid_jax.models.image_encoder import ImageEncoder
 from gid_jax.models.layers import Conv, Draws, DType
 from gid_jax.models.unet import UNet
@@ -57,8 +58,7 @@ class Denoiser(nnx.Module):
         """Predicted noise, as `UNet.__call__`; `features` [n, h, w, 16] are one for each slice."""
         if not self.joint:
             return self.unet(latents, features, time, frequency, num_slices)
-        slices, height, width, channels = latents.shape
-        volumes = latents.reshape(-1, num_slices, height, width, channels).transpose(0, 2, 3, 1, 4)
-        features, time, frequency = (x[::num_slices] for x in (features, time, frequency))
+        volumes = placement.split(latents, num_slices).transpose(0, 2, 3, 1, 4)
+        features, time, frequency = (placement.split(x, num_slices)[:, 0] for x in (features, time, frequency))
         predicted = self.unet(volumes.reshape(*volumes.shape[:3], -1), features, time, frequency)
-        return predicted.reshape(volumes.shape).transpose(0, 3, 1, 2, 4).reshape(slices, height, width, channels)
+        return placement.join(predicted.reshape(volumes.shape).transpose(0, 3, 1, 2, 4))

@@ -232,16 +232,15 @@ class FrequencyAttention(nnx.Module):
         self.attention = Attention(channels, head_channels, dtype=dtype, rngs=rngs)
 
     def __call__(self, x: jax.Array, frequency: jax.Array, num_slices: int) -> jax.Array:
-        """x [volumes * num_slices, h, w, c], slices of a volume adjacent; frequency int32 [volumes * num_slices]."""
-        slices, height, width, channels = x.shape
+        """x [volumes * num_slices, h, w, c] as `placement.join` makes it; frequency int32 [volumes * num_slices]."""
+        height, width, channels = x.shape[1:]
         tokens = self.group_norm(x)
         tokens += per_sample(jnp.take(self.position[...], frequency, axis=0)).astype(tokens.dtype)
-        tokens = tokens.reshape(slices // num_slices, num_slices, height * width, channels)
-        tokens = placement.constrain(tokens, placement.VOLUMES)
+        tokens = placement.split(tokens, num_slices).reshape(-1, num_slices, height * width, channels)
         tokens = placement.constrain(tokens.swapaxes(1, 2), placement.VOLUMES)
         change = placement.constrain(self.attention(tokens), placement.VOLUMES)
         change = placement.constrain(change.swapaxes(1, 2), placement.VOLUMES)
-        return x + placement.constrain(change.reshape(x.shape), placement.SLICES)
+        return x + placement.join(change.reshape(-1, num_slices, height, width, channels))
 
 
 class Downsample(nnx.Module):

@@ -125,7 +125,7 @@ class UNet(nnx.Module):
     ) -> jax.Array:
         """Noise in `latents` [n, h, w, 4] given image features [n, h, w, 16]; float32 [n, h, w, 4].
 
-        `time` and `frequency` are int32 [n]; n = volumes * num_slices, slices of one volume adjacent.
+        `time` and `frequency` are int32 [n]; n = volumes * num_slices, in the order of `placement.join`.
         """
         embedding = self.time_embedding(layers.sinusoids(time, self.base_channels))
         embedding += self.frequency_embedding(jnp.take(self.frequency_table[...], frequency, axis=0))

@@ -139,9 +139,9 @@ class DenoiserTask(Task):
         spectrum, frequency, num_slices = self._slices(batch)
         latents = self._encode(frozen, spectrum, frequency)
         latents = (latents - _per_channel(frozen["latent_mean"])) / _per_channel(frozen["latent_std"])
-        noise = jax.random.normal(key, latents.shape)
+        noise = self._noise(key, latents.shape, num_slices)
         features = features * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
-        features, time = (jnp.repeat(x, num_slices, axis=0) for x in (features, time))
+        features, time = (placement.spread(x, num_slices) for x in (features, time))
         noisy = self.schedule.add_noise(latents, noise, time)
         noisy, features = placement.constrain((noisy, features), self._placement)
         log_variance = denoiser.log_variance(features, frequency)
@@ -170,6 +170,10 @@ class DenoiserTask(Task):
         """Slices [n, h, w, 4], their frequencies [n], slices per picture."""
         return batch["spectrum"], batch["frequency"], 1
 
+    def _noise(self, key: jax.Array, shape: tuple[int, ...], num_slices: int) -> jax.Array:
+        """One draw for each value, the same whatever the mesh."""
+        return jax.random.normal(key, shape)
+
 
 class VolumeTask(DenoiserTask):
     """The same error on whole volumes, all K slices at the same t, from scratch: for a `joint` network."""
@@ -179,8 +183,11 @@ class VolumeTask(DenoiserTask):
 
     def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
         volumes, count = batch["spectrum"].shape[:2]
-        spectrum = batch["spectrum"].reshape(-1, *batch["spectrum"].shape[2:])
-        return spectrum, jnp.tile(jnp.arange(count), volumes), count
+        frequency = jnp.broadcast_to(jnp.arange(count)[None], (volumes, count))
+        return placement.join(batch["spectrum"]), placement.join(frequency), count
+
+    def _noise(self, key: jax.Array, shape: tuple[int, ...], num_slices: int) -> jax.Array:
+        return placement.join(jax.random.normal(key, (shape[0] // num_slices, num_slices, *shape[1:])))
 
 
 class CoordinatedTask(VolumeTask):

@@ -49,7 +49,7 @@ def test_animate_and_interact(inputs, capsys):
     ("arguments", "clue"),
     [
         (["photo.png", "--bundle=bundle"], "--out is missing"),
-        (["photo.png", "--out=v.mp4"], "--bundle is missing"),
+        (["photo.png", "--out=v.mp4", "--bundle="], "no bundle"),
         (["photo.png", "--out=v.mp4", "--bundle=other"], "other: no bundle"),
         (["photo.png", "--out=v.mp4", "--bundle=newer"], "bundle of version 2, this program reads 1"),
         (["notes.txt", "--out=v.mp4", "--bundle=bundle"], "notes.txt: not a picture"),

@@ -1,28 +1,32 @@
 """Stage 3 with more chips than volumes: what the compiled step sends between devices."""
 
 import jax
+import jax.numpy as jnp
+import numpy as np
 import pytest
 import tiny
 from ml_collections import ConfigDict
 
+from gid_jax import placement
 from gid_jax.training import compiled, sharding
 
 
-def sent(mesh, **settings):
-    config = tiny.load_config("coordinated", batch_size=2, **settings)
+def sent(mesh, batch_size=2):
+    config = tiny.load_config("coordinated", batch_size=batch_size)
     config.mesh = ConfigDict(mesh)
     devices = jax.devices()[: mesh["data"] * mesh["fsdp"] * mesh["freq"]]
     return compiled.collectives(compiled.lower_step(config, sharding.make_mesh(mesh, devices))[1].compile().as_text())
 
 
 @pytest.mark.slow
-def test_slices_are_exchanged_for_positions_and_nothing_else_moves():
+@pytest.mark.parametrize("batch_size", [2, 6], ids=["one volume a share", "three volumes a share"])
+def test_slices_are_exchanged_for_positions_and_nothing_else_moves(batch_size):
     """Per frequency attention one all-to-all there and one back, in the forward and in the backward pass."""
     config = tiny.load_config("coordinated")
     blocks = config.model.unet.blocks_per_level
     levels = len(config.model.unet.multipliers)
     layers = levels * blocks + 2 + levels * (blocks + 1)
-    found = sent({"data": 2, "fsdp": 1, "freq": 4})
+    found = sent({"data": 2, "fsdp": 1, "freq": 4}, batch_size)
     assert "collective-permute" not in found
     assert found["all-to-all"]["count"] <= 4 * layers
     assert found.get("all-gather", {"bytes": 0})["bytes"] < 2**16  # no activations
@@ -31,3 +35,18 @@ def test_slices_are_exchanged_for_positions_and_nothing_else_moves():
 @pytest.mark.slow
 def test_without_sharing_of_slices_only_gradients_are_summed():
     assert sent({"data": 2, "fsdp": 1, "freq": 1}).keys() == {"all-reduce"}
+
+
+def test_joined_slices_stay_where_they_are_and_come_back():
+    mesh = sharding.make_mesh({"data": 2, "fsdp": 1, "freq": 4})
+    x = np.arange(6 * 8 * 5).reshape(6, 8, 5)
+    plain = placement.join(jnp.asarray(x))
+    np.testing.assert_array_equal(plain, x.reshape(48, 5))
+    with jax.set_mesh(mesh):
+        place = jax.jit(lambda x: placement.constrain(x, placement.VOLUMES))
+        joined = jax.jit(placement.join)(place(x))
+        back = jax.jit(placement.split, static_argnums=1)(joined, 8)
+        text = jax.jit(placement.join).lower(place(x)).compile().as_text()
+    np.testing.assert_array_equal(back, x)
+    assert sorted(np.asarray(joined)[:, 0].tolist()) == sorted(x[..., 0].reshape(-1).tolist())
+    assert not compiled.collectives(text)
