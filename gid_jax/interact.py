@@ -1,8 +1,9 @@
 """One HTML page on which a picture can be dragged, released and moved by the wind.
 
-    python -m gid_jax.interact PHOTO --out=PAGE.html --bundle=BUNDLE
+    python -m gid_jax.interact PHOTO --out=PAGE.html [--bundle=BUNDLE]
 
-The page needs no network: photo, motion and program are inside. Any current browser with WebGL2 shows it.
+The page needs no network: photo, motion and program are inside. Any current browser with WebGL2 shows it. Without
+--bundle the demo's models are used, which came of an hour on a CPU.
 """
 
 from pathlib import Path
