@@ -8,7 +8,8 @@ import pytest
 from PIL import Image
 
 from gid_jax import animate, cli, export, interact
-from gid_jax.inference.bundle import FILE_NAME, save_bundle
+from gid_jax.inference.bundle import FILE_NAME, load_bundle, save_bundle
+from gid_jax.inference.command import DEMO
 
 
 @pytest.fixture
@@ -80,3 +81,17 @@ def test_export_names_what_is_missing(tmp_path, capsys):
     with pytest.raises(SystemExit) as error:
         command(export, f"--vae={tmp_path}")
     assert error.value.code == 2 and "--denoiser is missing" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_without_bundle_the_demo_moves_a_picture(tmp_path, capsys):
+    y, x = np.mgrid[:80, :128] / 80
+    meadow = np.stack([0.4 + 0.2 * (y < 0.5), 0.6 + 0.1 * np.sin(40 * x), 0.3 + 0.5 * (y < 0.5)], axis=-1)
+    Image.fromarray((255 * meadow).astype(np.uint8)).save(tmp_path / "meadow.png")
+    command(animate, tmp_path / "meadow.png", f"--out={tmp_path / 'meadow.mp4'}", "--frames=3", "--steps=2")
+    assert "3 frames, 128 x 80" in capsys.readouterr().out
+
+
+def test_the_demo_bundle_is_whole():
+    bundle = load_bundle(DEMO)
+    assert (bundle.width, bundle.height, bundle.num_frequencies) == (128, 80, 8)
