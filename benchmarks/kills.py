@@ -49,8 +49,9 @@ class Run:
         self._environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(root / "cache")}
 
     def start(self) -> subprocess.Popen:
-        streams = {"stdout": subprocess.DEVNULL, "stderr": subprocess.PIPE}
-        return subprocess.Popen(self._command, env=self._environment, text=True, **streams)  # type: ignore[call-overload]
+        return subprocess.Popen(
+            self._command, env=self._environment, text=True, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        )
 
     def finish(self) -> None:
         process = self.start()

@@ -53,13 +53,13 @@ class Checkpoints:
         damaged = False
         while (step := self._manager.latest_step()) is not None:
             try:
-                restored, problem = self.restore(shapes, shardings, step), None
+                restored, problem = self.restore(shapes, shardings, step), ""
             except UserError:
                 raise
             except Exception as error:  # of Orbax, TensorStore, JSON, the file system
                 restored, problem = None, " ".join(str(error).split())[:200] or type(error).__name__
-            if _all_processes(problem is None):
-                return restored, step  # type: ignore[return-value]
+            if _all_processes(restored is not None) and restored is not None:
+                return restored, step
             self._set_aside(step, problem or "another process cannot read it")
             damaged = True
         if damaged:
