@@ -30,7 +30,8 @@ from gid_jax.training.watchdog import Watchdog
 if TYPE_CHECKING:
     from gid_jax.tasks import Task
 
-OpenBatches = Callable[[str, int], Iterator[dict[str, np.ndarray]]]  # (split, start step) -> this process's batches
+# ("train" or "test", start step) -> this process's batches; ("pictures", 0) -> those of `task.shows`, held out
+OpenBatches = Callable[[str, int], Iterator[dict[str, np.ndarray]]]
 
 
 def train(
@@ -97,6 +98,7 @@ class _Run:
         self.program, self.checkpoints, self.watchdog, self.start = program, checkpoints, watchdog, start
         self.saved = start if start else None
         self.pending: tuple[int, Mapping] | None = None  # step and metrics, not read yet
+        self.shown: dict[str, jax.Array] | None = None  # the examples in the pictures
         self.window: list[dict[str, float]] = []  # metrics since the last line
         self.waited = 0.0  # seconds, for data, since the clock's time
         self.clock: tuple[int, float] | None = None  # step and time from which the rate counts
@@ -118,6 +120,8 @@ class _Run:
                     resumed = step == self.start
                     if not resumed and not stopping and (step % config.eval_every == 0 or step == last):
                         self.evaluate(state, step)
+                    if (not resumed or step == 0) and not stopping and self.shows_at(step):
+                        self.show(state, step)
                     if not resumed and (stopping or step % config.checkpoint_every == 0 or step == last):
                         self.save(state, step)
                     if stopping or step == last:
@@ -149,7 +153,25 @@ class _Run:
             batch = to_global(next(batches), self.task.kind, self.program.mesh)
             results.append(self.program.evaluate(state, batch, index))
         self.records.write("test", step, _mean(jax.device_get(results)))
-        if self.clock is not None:  # an evaluation's time is not the steps'
+        self.leave_out(began)
+
+    def shows_at(self, step: int) -> bool:
+        every = self.config.images_every
+        return bool(every) and (step % every == 0 or step == self.config.num_steps)
+
+    def show(self, state: TrainState, step: int) -> None:
+        """The task's pictures of a few held-out examples, the same ones and from the same noise each time."""
+        self.log()
+        began = time.perf_counter()
+        self.watchdog.alive(f"at step {step}, making pictures")
+        if self.shown is None:
+            self.shown = to_global(next(self.open_batches("pictures", 0)), self.task.shows, self.program.mesh)
+        self.records.write_pictures(step, jax.device_get(self.program.pictures(state, self.shown)))
+        self.leave_out(began)
+
+    def leave_out(self, began: float) -> None:
+        """What went on since then is no step: it does not count in their rate."""
+        if self.clock is not None:
             self.clock = self.clock[0], self.clock[1] + time.perf_counter() - began
 
     def save(self, state: TrainState, step: int) -> None:

@@ -51,6 +51,7 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range =
     from gid_jax.data.loader import make_loader
     from gid_jax.data.source import open_source
     from gid_jax.tasks import make_task
+    from gid_jax.tasks.pictures import EXAMPLES
 
     sources = {split: open_source(config.data_dir, split) for split in ("train", "test")}
     task = make_task(config, sources["train"].statistics)
@@ -58,11 +59,11 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range =
     index, count = sharding.process_share(mesh)
 
     def open_batches(split: str, start_step: int) -> Iterator[dict[str, np.ndarray]]:
-        training = split == "train"
+        training, shown = split == "train", split == "pictures"
         return make_loader(
-            sources[split],
-            kind=task.kind,
-            batch_size=config.batch_size,
+            sources["train" if training else "test"],
+            kind=task.shows if shown else task.kind,
+            batch_size=sharding.smallest_batch(EXAMPLES, mesh) if shown else config.batch_size,
             num_frequencies=config.num_frequencies,
             seed=config.seed,
             train=True,  # held-out batches too are drawn from the whole split, by the seed alone

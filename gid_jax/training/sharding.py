@@ -96,6 +96,12 @@ def check_batch(kind: str, config: ConfigDict, mesh: Mesh) -> None:
         )
 
 
+def smallest_batch(examples: int, mesh: Mesh) -> int:
+    """The least size of a batch of `examples` or more that the mesh shares evenly."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    return -(-examples // rows) * rows
+
+
 def process_share(mesh: Mesh) -> tuple[int, int]:
     """(index, count): this process loads the index-th of `count` equal consecutive parts of each batch.
 

@@ -28,7 +28,8 @@ class Program:
     """Jitted functions, and the shapes and placements of the state that they take.
 
     `init(frozen) -> state`; `step(state, batch) -> (state, metrics)`, donating the state; `evaluate(state, batch,
-    index) -> metrics` of the averaged parameters. Batches are global arrays.
+    index) -> metrics` and `pictures(state, batch) -> uint8 arrays by name` of the averaged parameters. Batches are
+    global arrays.
     """
 
     mesh: Mesh
@@ -37,6 +38,7 @@ class Program:
     init: jax.stages.Wrapped
     step: jax.stages.Wrapped
     evaluate: jax.stages.Wrapped
+    pictures: jax.stages.Wrapped
 
 
 def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
@@ -69,6 +71,10 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
         ema, frozen = placement.constrain((state.ema, state.frozen), placement.REPLICATED)
         return task.evaluate(ema, frozen, batch, stream_key(seed, "evaluate", index))
 
+    def pictures(state: TrainState, batch):
+        ema, frozen = placement.constrain((state.ema, state.frozen), placement.REPLICATED)
+        return task.pictures(ema, frozen, batch, stream_key(seed, "pictures", 0))
+
     shapes = jax.eval_shape(lambda: init(task.init(jax.random.key(0))[1]))
     shardings = sharding.tree_shardings(shapes, mesh)
     whole = NamedSharding(mesh, placement.REPLICATED)
@@ -79,6 +85,7 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
         jax.jit(init, in_shardings=(shardings.frozen,), out_shardings=shardings, donate_argnums=0),
         jax.jit(step, in_shardings=(shardings, None), out_shardings=(shardings, whole), donate_argnums=0),
         jax.jit(evaluate, in_shardings=(shardings, None, None), out_shardings=whole),
+        jax.jit(pictures, in_shardings=(shardings, None), out_shardings=whole),
     )
 
 
