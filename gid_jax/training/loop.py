@@ -1,5 +1,6 @@
 """The one training loop: evaluate, save, next batch, step, log, in this order, for every task."""
 
+import contextlib
 import dataclasses
 import math
 import resource
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
 from gid_jax.progress import progress
-from gid_jax.training import sharding
+from gid_jax.training import sharding, storage
 from gid_jax.training.batches import Prefetch, to_global
 from gid_jax.training.checkpoint import Checkpoints
 from gid_jax.training.compiled import CHIPS, useful_flops
@@ -45,18 +46,18 @@ def train(
     """Trains until `config.num_steps`, from the newest whole checkpoint in `workdir` if there is one.
 
     Returns the last state, which is saved. SIGTERM saves and returns early. Raises UserError when the loss or the
-    gradient stops being finite; the last good checkpoint stays. After `config.stuck_after` seconds without progress the
-    process ends. The steps of `profile` are traced for TensorBoard's profiler.
+    gradient stops being finite and when the workdir takes no more; the last good checkpoint stays. After
+    `config.stuck_after` seconds without progress the process ends. The steps of `profile` are traced for TensorBoard's
+    profiler.
     """
     sharding.check_batch(task.kind, config, mesh)
-    with jax.set_mesh(mesh), Watchdog(config.stuck_after) as watchdog:
+    watchdog = Watchdog(config.stuck_after)
+    with jax.set_mesh(mesh), watchdog, storage.writing(workdir, lambda: watchdog.doing):
         program = compile_for(task, config, mesh)
-        checkpoints = Checkpoints(workdir, config.keep_checkpoints)
-        try:
+        with contextlib.closing(Checkpoints(workdir, config.keep_checkpoints)) as checkpoints:
+            storage.check_space(workdir, program.shapes)
             state, start = _begin(task, program, checkpoints, open_batches)
             return _Run(task, config, workdir, open_batches, program, checkpoints, watchdog, start, profile).go(state)
-        finally:
-            checkpoints.close()
 
 
 def _begin(
@@ -177,6 +178,7 @@ class _Run:
     def save(self, state: TrainState, step: int) -> None:
         self.log()
         self.watchdog.alive(f"at step {step}, saving")
+        storage.check_space(self.workdir, self.program.shapes)
         self.checkpoints.save(state, step)
         self.saved = step
 

@@ -18,6 +18,12 @@ from gid_jax.training.records import write_config
 
 ARCHITECTURE = ("task", "width", "height", "num_frequencies", "normalization", "model", "vae_model", "prediction")
 
+LEAST = {
+    1: ("batch_size", "num_steps", "log_every", "eval_every", "eval_batches", "checkpoint_every", "keep_checkpoints"),
+    0: ("images_every", "stuck_after", "num_workers"),
+}
+DTYPES = ("float32", "bfloat16")
+
 
 def connect(coordinator: str | None, num_processes: int | None, process_id: int | None) -> None:
     """Joins the processes of one job: as the flags say, or on a TPU slice of several hosts as its environment says."""
@@ -36,6 +42,7 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range =
     With `resume` "must" there has to be a checkpoint; the steps of `profile` are traced. Raises UserError for what a
     user can mend.
     """
+    check_settings(config)
     check_workdir(config, workdir)
     step = newest_step(workdir)
     if step is None and resume == "must":
@@ -56,6 +63,7 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range =
     sources = {split: open_source(config.data_dir, split) for split in ("train", "test")}
     task = make_task(config, sources["train"].statistics)
     mesh = sharding.make_mesh(config.mesh)
+    sharding.check_batch(task.kind, config, mesh)  # before anything is written
     index, count = sharding.process_share(mesh)
 
     def open_batches(split: str, start_step: int) -> Iterator[dict[str, np.ndarray]]:
@@ -89,12 +97,22 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range =
     return finished
 
 
+def check_settings(config: ConfigDict) -> None:
+    """Raises UserError for numbers that no loop can run with."""
+    for least, names in LEAST.items():
+        for name in names:
+            if config[name] < least:
+                raise UserError(f"config.{name}={config[name]} must be at least {least}")
+    if config.compute_dtype not in DTYPES:
+        raise UserError(f"config.compute_dtype={config.compute_dtype!r} does not exist; there are {', '.join(DTYPES)}")
+
+
 def check_workdir(config: ConfigDict, workdir: str) -> None:
-    """Raises UserError when the workdir belongs to a run of another architecture."""
+    """Raises UserError when there are checkpoints of another architecture in the workdir."""
     from gid_jax.tasks.stages import flat
 
     earlier = load_config(workdir)
-    if earlier is None:
+    if earlier is None or newest_step(workdir) is None:
         return
     for name in ARCHITECTURE:
         ours, theirs = (flat(c[name], name) if name in c else {} for c in (config, earlier))

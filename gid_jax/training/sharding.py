@@ -86,7 +86,7 @@ def batch_spec(kind: str, name: str) -> PartitionSpec:
 def check_batch(kind: str, config: ConfigDict, mesh: Mesh) -> None:
     """Raises UserError when the mesh cannot share the global batch evenly."""
     rows, parts = mesh.shape["data"] * mesh.shape["fsdp"], config.microbatches
-    if parts < 1 or config.batch_size % (rows * parts):
+    if parts < 1 or config.batch_size < 1 or config.batch_size % (rows * parts):
         product = f"data x fsdp = {rows}" + ("" if parts == 1 else f" times config.microbatches={parts}")
         raise UserError(f"config.batch_size={config.batch_size} must be a multiple of {product}")
     freq = mesh.shape["freq"]
