@@ -117,4 +117,5 @@ def add_diffusion(config: ConfigDict, preset: str) -> None:
     )
     config.prediction = "noise" if preset in ("paper", "highres") else "velocity"  # which learns sooner
     config.condition_dropout = 0.1
+    config.cache_latents = ""  # folder for the latents of the whole data set; needs augment=False
     config.whitening_batches = {"paper": 500, "highres": 500, "demo": 20, "test": 2}[preset]

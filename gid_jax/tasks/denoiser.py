@@ -92,8 +92,7 @@ class DenoiserTask(Task):
         return {**frozen, "latent_mean": first.astype(np.float32), "latent_std": std.astype(np.float32)}
 
     def _moments(self, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        spectrum, frequency, _ = self._slices(batch)
-        latents = self._encode(frozen, spectrum, frequency)
+        latents, _, _ = self._latents(frozen, batch)
         moments = jnp.mean(latents, axis=(0, 1, 2)), jnp.mean(jnp.square(latents), axis=(0, 1, 2))
         return placement.constrain(moments, placement.REPLICATED)
 
@@ -165,8 +164,7 @@ class DenoiserTask(Task):
 
         `time` [b] and `kept` [b] (is the picture shown?) are per volume.
         """
-        spectrum, frequency, num_slices = self._slices(batch)
-        latents = self._encode(frozen, spectrum, frequency)
+        latents, frequency, num_slices = self._latents(frozen, batch)
         latents = (latents - _per_channel(frozen["latent_mean"])) / _per_channel(frozen["latent_std"])
         noise = self._noise(key, latents.shape, num_slices)
         features = features * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
@@ -187,6 +185,15 @@ class DenoiserTask(Task):
         wanted = prediction.target(self.config.prediction, self.schedule, latents, noise, time)
         return jnp.mean(jnp.square(predicted - wanted)), surprise
 
+    def encode(self, frozen: Tree, spectrum: jax.Array) -> jax.Array:
+        """Latents [k, h/4, w/4, c] of a volume [k, h, w, 4] in px, as `config.cache_latents` keeps them."""
+        return self._encode(frozen, spectrum, jnp.arange(len(spectrum)))
+
+    def _latents(self, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
+        """Latents [n, h/4, w/4, c], their frequencies [n], slices per picture; those of the batch if it has them."""
+        values, frequency, num_slices = self._slices(batch)
+        return values if "latents" in batch else self._encode(frozen, values, frequency), frequency, num_slices
+
     def _encode(self, frozen: Tree, spectrum: jax.Array, frequency: jax.Array) -> jax.Array:
         """Latents [n, h/4, w/4, c] of slices [n, h, w, 4] in px: the posterior's mean, not whitened."""
         normalized = normalize(spectrum, frozen["scales"][frequency], self.config.normalization)
@@ -196,8 +203,8 @@ class DenoiserTask(Task):
     _placement = placement.BATCH
 
     def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
-        """Slices [n, h, w, 4], their frequencies [n], slices per picture."""
-        return batch["spectrum"], batch["frequency"], 1
+        """Slices [n, h, w, 4], or their latents; their frequencies [n]; slices per picture."""
+        return batch["latents" if "latents" in batch else "spectrum"], batch["frequency"], 1
 
     def _noise(self, key: jax.Array, shape: tuple[int, ...], num_slices: int) -> jax.Array:
         """One draw for each value, the same whatever the mesh."""
@@ -211,9 +218,10 @@ class VolumeTask(DenoiserTask):
     _placement = placement.SLICES
 
     def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
-        volumes, count = batch["spectrum"].shape[:2]
+        values = batch["latents" if "latents" in batch else "spectrum"]
+        volumes, count = values.shape[:2]
         frequency = jnp.broadcast_to(jnp.arange(count)[None], (volumes, count))
-        return placement.join(batch["spectrum"]), placement.join(frequency), count
+        return placement.join(values), placement.join(frequency), count
 
     def _noise(self, key: jax.Array, shape: tuple[int, ...], num_slices: int) -> jax.Array:
         return placement.join(jax.random.normal(key, (shape[0] // num_slices, num_slices, *shape[1:])))

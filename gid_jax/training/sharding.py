@@ -80,7 +80,7 @@ def describe(shapes: Tree, shardings: Tree) -> str:
 
 def batch_spec(kind: str, name: str) -> PartitionSpec:
     """How the array `name` of a batch of `kind` ("slices", "volumes", "pairs") is split."""
-    return VOLUMES if (kind, name) == ("volumes", "spectrum") else BATCH
+    return VOLUMES if kind == "volumes" and name in ("spectrum", "latents") else BATCH
 
 
 def check_batch(kind: str, config: ConfigDict, mesh: Mesh) -> None:
