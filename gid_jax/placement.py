@@ -4,6 +4,7 @@ Axes: `data` and `fsdp` share the examples of a batch, `freq` the K frequency sl
 of this does nothing.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -22,6 +23,35 @@ def constrain(tree: Any, spec: PartitionSpec) -> Any:
     if jax.sharding.get_abstract_mesh().empty:
         return tree
     return jax.lax.with_sharding_constraint(tree, spec)
+
+
+def on_tpu() -> bool:
+    """Is this being compiled for TPUs?"""
+    device = jax.sharding.get_abstract_mesh().abstract_device
+    return (jax.default_backend() if device is None else device.platform) == "tpu"
+
+
+def divides(count: int) -> bool:
+    """Can the mesh, if any, share so many slices evenly?"""
+    return count % jax.sharding.get_abstract_mesh().size == 0
+
+
+def per_device(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
+    """`function` of slices [b * k, ...], each device on its own: for kernels, which the compiler cannot split."""
+    if jax.sharding.get_abstract_mesh().empty:
+        return function(*arrays)
+    return jax.shard_map(function, in_specs=(SLICES,) * len(arrays), out_specs=SLICES, check_vma=False)(*arrays)
+
+
+def whole(parameter: jax.Array, dtype: Any) -> jax.Array:
+    """A parameter in use: split at rest, whole on every device and in `dtype` in the arithmetic.
+
+    Said where it is used, or the compiler splits convolutions and permutes activations. The barrier has it gather what
+    is of `dtype` already, half of the bytes.
+    """
+    if jax.sharding.get_abstract_mesh().empty:
+        return parameter.astype(dtype)
+    return constrain(jax.lax.optimization_barrier(parameter.astype(dtype)), REPLICATED)
 
 
 def join(x: jax.Array) -> jax.Array:

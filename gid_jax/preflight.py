@@ -49,9 +49,6 @@ def main(arguments: list[str]) -> None:
     if not FLAGS.topology:
         raise UserError("--topology is missing: name a slice, such as v5e:16x16")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")
-    settings = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1"}
-    for name, value in settings.items():
-        os.environ.setdefault(name, value)
 
     from gid_jax.training import compiled
 

@@ -4,6 +4,7 @@ Names and arithmetic of the blocks follow diffusers (`ResnetBlock2D`, `Attention
 that public weights convert by renaming. Normalisation and softmax are float32 whatever `dtype` is.
 """
 
+import functools
 from typing import Any, Literal
 
 import jax
@@ -11,6 +12,7 @@ import jax.numpy as jnp
 from flax import nnx
 
 from gid_jax import placement
+from gid_jax.models import fused_attention
 from gid_jax.models.network import Draws
 
 DType = Any
@@ -69,7 +71,7 @@ class Linear(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        y = x.astype(self.dtype) @ self.kernel[...].astype(self.dtype)
+        y = x.astype(self.dtype) @ placement.whole(self.kernel[...], self.dtype)
         return y + per_channel(self.bias[...], y)
 
 
@@ -95,9 +97,8 @@ class Conv(nnx.Module):
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32)) if bias else None
 
     def __call__(self, x: jax.Array) -> jax.Array:
-        return self.add_bias(
-            convolve(x.astype(self.dtype), self.kernel[...].astype(self.dtype), self.stride, self.padding)
-        )
+        kernel = placement.whole(self.kernel[...], self.dtype)
+        return self.add_bias(convolve(x.astype(self.dtype), kernel, self.stride, self.padding))
 
     def add_bias(self, y: jax.Array) -> jax.Array:
         return y if self.bias is None else y + per_channel(self.bias[...], y)
@@ -188,11 +189,19 @@ class Attention(nnx.Module):
         self.to_out = Linear(channels, channels, gain=0, dtype=dtype, rngs=rngs)
 
     def __call__(self, tokens: jax.Array) -> jax.Array:
-        query, key, value = (
-            project(tokens).reshape(*tokens.shape[:-1], -1, self.head_channels)
-            for project in (self.to_q, self.to_k, self.to_v)
-        )
-        return self.to_out(attend(query, key, value).reshape(tokens.shape))
+        projected = [project(tokens) for project in (self.to_q, self.to_k, self.to_v)]
+        if self._fuses(tokens):
+            fused = functools.partial(fused_attention.attend, head_channels=self.head_channels)
+            return self.to_out(placement.per_device(fused, *projected))
+        heads = [x.reshape(*x.shape[:-1], -1, self.head_channels) for x in projected]
+        return self.to_out(attend(*heads).reshape(tokens.shape))
+
+    def _fuses(self, tokens: jax.Array) -> bool:
+        """On TPUs the scores of pictures [n, tokens, channels] stay on the chip."""
+        if tokens.ndim != 3 or not placement.on_tpu():
+            return False
+        pictures, count, channels = tokens.shape
+        return placement.divides(pictures) and fused_attention.fits(count, channels, self.head_channels)
 
 
 class SpatialAttention(nnx.Module):
@@ -263,9 +272,8 @@ class Upsample(nnx.Module):
         doubled = (2 * x.shape[1], 2 * x.shape[2])
         if size is not None and size != doubled:
             return self.conv(double(x)[:, : size[0], : size[1]])
-        return self.conv.add_bias(
-            convolve_doubled(x.astype(self.conv.dtype), self.conv.kernel[...].astype(self.conv.dtype))
-        )
+        kernel = placement.whole(self.conv.kernel[...], self.conv.dtype)
+        return self.conv.add_bias(convolve_doubled(x.astype(self.conv.dtype), kernel))
 
 
 def double(x: jax.Array) -> jax.Array:

@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 from flax import nnx
 
+from gid_jax import placement
 from gid_jax.models import layers
 from gid_jax.models.resnet import FeaturePyramid
 from gid_jax.render.pyramid import halve, motion_pyramid, weight_pyramid
@@ -38,7 +39,7 @@ class ModulatedConv(nnx.Module):
     def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
         """[b, h, w, inputs] and style [b, style_channels] -> leaky ReLU of [b, h, w, outputs]."""
         scale = 1 + self.style(style)
-        power = jnp.sum(jnp.square(self.conv.kernel[...]), axis=(0, 1))
+        power = placement.whole(jnp.sum(jnp.square(self.conv.kernel[...]), axis=(0, 1)), jnp.float32)
         demodulation = jax.lax.rsqrt(jnp.square(scale) @ power + EPSILON)
         y = self.conv(x * layers.per_sample(scale).astype(x.dtype))
         y = y * layers.per_sample(demodulation).astype(y.dtype) + layers.per_channel(self.bias[...], y)

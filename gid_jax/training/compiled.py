@@ -5,6 +5,7 @@ Nothing runs: the compiler for TPUs works on any machine, and says what it made.
 
 import dataclasses
 import math
+import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -52,6 +53,8 @@ def topology_devices(name: str) -> tuple[list[jax.Device], Chip]:
     kind = name.split(":")[0]
     if kind not in CHIPS or not re.fullmatch(r"\w+:\d+(x\d+)+", name):
         raise UserError(f"--topology={name}: write KIND:AxB, KIND one of {', '.join(CHIPS)}; for example v5e:16x16")
+    for variable in ("TPU_SKIP_MDS_QUERY", "ALLOW_MULTIPLE_LIBTPU_LOAD"):  # there is no machine to ask, none to lock
+        os.environ.setdefault(variable, "1")
     try:
         devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
     except ImportError as error:

@@ -26,18 +26,18 @@ def replicate(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
 
 
 def fsdp(shape: tuple[int, ...], mesh: Mesh) -> PartitionSpec:
-    """Splits the largest axis that `fsdp` divides (of equals the last); small and indivisible arrays are replicated."""
-    count = mesh.shape["fsdp"]
+    """Splits the largest axis that `fsdp` x `freq` divides (of equals the last); else, and if small, replicated."""
+    count = mesh.shape["fsdp"] * mesh.shape["freq"]
     divisible = [axis for axis, size in enumerate(shape) if size % count == 0]
     if count == 1 or np.prod(shape) < LARGE or not divisible:
         return REPLICATED
     chosen = max(divisible, key=lambda axis: (shape[axis], axis))
-    return PartitionSpec(*(["fsdp" if axis == chosen else None for axis in range(chosen + 1)]))
+    return PartitionSpec(*([("fsdp", "freq") if axis == chosen else None for axis in range(chosen + 1)]))
 
 
 RULES: tuple[tuple[str, Tactic], ...] = (
-    (r"^frozen/(scales|latent_mean|latent_std)$", replicate),
-    (r"", fsdp),
+    (r"kernel$", fsdp),
+    (r"", replicate),  # small, and used as they are
 )
 
 

@@ -13,6 +13,7 @@ from gid_jax.training.batches import Prefetch, to_global
 from gid_jax.training.step import compile_for
 
 SIZES = {"data": 2, "fsdp": 2, "freq": 2}
+SPLIT = ("fsdp", "freq")
 
 
 @pytest.fixture(scope="module")
@@ -35,9 +36,9 @@ def test_mesh_fills_data_and_refuses_what_does_not_fit(mesh):
 @pytest.mark.parametrize(
     ("shape", "spec"),
     [
-        ((3, 3, 64, 32), P(None, None, "fsdp")),
-        ((3, 3, 64, 64), P(None, None, None, "fsdp")),
-        ((128, 64), P("fsdp")),
+        ((3, 3, 64, 32), P(None, None, SPLIT)),
+        ((3, 3, 64, 64), P(None, None, None, SPLIT)),
+        ((128, 64), P(SPLIT)),
         ((4095, 3), P()),  # nothing divisible
         ((64, 64), P()),  # small
         ((), P()),
@@ -51,7 +52,7 @@ def test_first_matching_rule_wins(mesh):
     shapes = {"a": {"kernel": jax.ShapeDtypeStruct((256, 128), jnp.float32)}}
     rules = ((r"^a/kernel$", sharding.replicate), (r"kernel", sharding.fsdp))
     assert sharding.tree_shardings(shapes, mesh, rules)["a"]["kernel"].spec == P()
-    assert sharding.tree_shardings(shapes, mesh, rules[1:])["a"]["kernel"].spec == P("fsdp")
+    assert sharding.tree_shardings(shapes, mesh, rules[1:])["a"]["kernel"].spec == P(SPLIT)
     with pytest.raises(ValueError, match="no sharding rule matches a/kernel"):
         sharding.tree_shardings(shapes, mesh, ())
 
@@ -63,12 +64,12 @@ def test_the_state_is_created_in_its_shards_and_optimiser_and_average_follow(mes
         state = program.init(sharding.place(task.inherit(), program.shardings.frozen))
     adam = state.opt_state[1][0]
     for kernel in (state.params["kernel"], state.ema["kernel"], adam.mu["kernel"], adam.nu["kernel"]):
-        assert kernel.sharding.spec == P("fsdp")
-        assert {shard.data.shape for shard in kernel.addressable_shards} == {(tiny.HEIGHT * tiny.WIDTH * 3 // 2, 8)}
+        assert kernel.sharding.spec == P(SPLIT)
+        assert {shard.data.shape for shard in kernel.addressable_shards} == {(tiny.HEIGHT * tiny.WIDTH * 3 // 4, 8)}
     for bias in (state.params["bias"], adam.mu["bias"], state.frozen["scales"]):
         assert bias.sharding.is_fully_replicated
     table = sharding.describe(program.shapes.params, program.shardings.params)
-    assert table.splitlines()[1].split() == ["kernel", "(7680,", "8)", "('fsdp',)"]
+    assert table.splitlines()[1].split() == ["kernel", "(7680,", "8)", "(('fsdp',", "'freq'),)"]
 
 
 def test_batches_are_split_over_data_and_fsdp_and_volumes_over_freq(mesh):
