@@ -73,8 +73,7 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
         return task.evaluate(state.ema, state.frozen, batch, stream_key(seed, "evaluate", index))
 
     def pictures(state: TrainState, batch):
-        ema, frozen = placement.constrain((state.ema, state.frozen), placement.REPLICATED)
-        return task.pictures(ema, frozen, batch, stream_key(seed, "pictures", 0))
+        return task.pictures(state.ema, state.frozen, batch, stream_key(seed, "pictures", 0))
 
     shapes = jax.eval_shape(lambda: init(task.init(jax.random.key(0))[1]))
     shardings = sharding.tree_shardings(shapes, mesh)
