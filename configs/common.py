@@ -48,6 +48,7 @@ def training(task: str, preset: str, *, batch_size: int, num_steps: int, learnin
     config.log_every = 100 if large else 2 if tiny else 20
     config.eval_every = 5000 if large else 4 if tiny else 500
     config.eval_batches = 8 if large else 2 if tiny else 4
+    config.images_every = 5000 if large else 0 if tiny else 500  # pictures for TensorBoard; 0: never
     config.checkpoint_every = 2500 if large else 4 if tiny else 250
     config.keep_checkpoints = 3
     config.stuck_after = 1800  # s without progress after which the process ends; 0: never
@@ -116,4 +117,5 @@ def add_diffusion(config: ConfigDict, preset: str) -> None:
     )
     config.prediction = "noise" if preset in ("paper", "highres") else "velocity"  # which learns sooner
     config.condition_dropout = 0.1
+    config.cache_latents = ""  # folder for the latents of the whole data set; needs augment=False
     config.whitening_batches = {"paper": 500, "highres": 500, "demo": 20, "test": 2}[preset]

@@ -9,7 +9,6 @@ or is a pattern such as frames/%04d.png. Without --bundle the demo's models are 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from absl import flags
 from PIL import Image
@@ -19,6 +18,7 @@ from gid_jax.errors import UserError
 from gid_jax.inference import command, generate
 from gid_jax.inference.video import check_output, check_video, write_video
 from gid_jax.progress import progress
+from gid_jax.render import colour
 from gid_jax.viewer.page import FPS
 
 FLAGS = flags.FlagValues()
@@ -55,8 +55,8 @@ def main(arguments: list[str]) -> None:
 
 def save_motion_map(path: str | Path, weight: np.ndarray) -> None:
     """Mean |F_t| as colours, black to the largest."""
-    colours = matplotlib.colormaps["inferno"](weight / max(float(weight.max()), 1e-6))
-    Image.fromarray(np.rint(255 * colours[..., :3]).astype(np.uint8)).save(path)
+    colours = np.asarray(colour.magnitude(weight, float(weight.max())))
+    Image.fromarray(np.rint(255 * colours).astype(np.uint8)).save(path)
 
 
 def _keeping(row: int, frames: Iterable[np.ndarray], line: list[np.ndarray]) -> Iterator[np.ndarray]:

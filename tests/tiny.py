@@ -1,6 +1,7 @@
 """Small things to train on: a toy task that compiles in no time, random batches, a data set of a few examples."""
 
 import importlib
+import struct
 from pathlib import Path
 
 import jax
@@ -10,6 +11,7 @@ import orbax.checkpoint as ocp
 import tensorflow_datasets as tfds
 from etils import epath
 from ml_collections import ConfigDict
+from tensorboardX.proto import event_pb2
 
 from gid_jax.data import codec, statistics
 from gid_jax.tasks import Task, make_task
@@ -20,7 +22,7 @@ WIDTH, HEIGHT, STORED = 64, 40, 4  # the `test` preset
 class ToyTask(Task):
     """Regression of noise on pictures: small, but with a leaf that is sharded and a key that matters."""
 
-    kind = "slices"
+    kind, shows = "slices", "pairs"
 
     def init(self, key):
         kernel = 0.01 * jax.random.normal(key, (HEIGHT * WIDTH * 3, 8))
@@ -34,6 +36,9 @@ class ToyTask(Task):
 
     def evaluate(self, params, frozen, batch, key):
         return self.loss(params, frozen, batch, key)[1]
+
+    def pictures(self, params, frozen, batch, key):
+        return {"first": jnp.round(255 * batch["target"][0]).astype(jnp.uint8)}
 
 
 def toy(**settings) -> tuple[ToyTask, ConfigDict]:
@@ -78,7 +83,7 @@ def random_batches(task: Task, config: ConfigDict):
     def open_batches(split, start_step):
         step = start_step + (10_000 if split == "test" else 0)
         while True:
-            yield random_batch(task.kind, config, step)
+            yield random_batch(task.shows if split == "pictures" else task.kind, config, step)
             step += 1
 
     return open_batches
@@ -153,3 +158,15 @@ def _example(number: int) -> dict:
         scale=1.0,
         flow_error=np.zeros(2, np.float32),
     )
+
+
+def events(workdir: Path) -> list[event_pb2.Event]:
+    """All of a run's events for TensorBoard, read without this project's code: length, checksum, event, checksum."""
+    found = []
+    for path in sorted(Path(workdir).glob("events.out.tfevents.*")):
+        data = path.read_bytes()
+        while data:
+            (length,) = struct.unpack("<Q", data[:8])
+            found.append(event_pb2.Event.FromString(data[12 : 12 + length]))
+            data = data[16 + length :]
+    return found

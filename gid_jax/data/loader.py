@@ -16,6 +16,7 @@ from absl import flags
 
 from gid_jax.data import augment as augmentation
 from gid_jax.data import codec
+from gid_jax.data.latents import LatentSource
 from gid_jax.data.source import Source
 from gid_jax.errors import UserError
 
@@ -28,7 +29,7 @@ TRUTH = ("exact_spectrum", "visibility")  # of rendered scenes; evaluation alone
 
 
 def make_loader(
-    source: Source,
+    source: Source | LatentSource,
     *,
     kind: Kind,
     batch_size: int,
@@ -44,7 +45,8 @@ def make_loader(
     """Iterates over this process's part of the global batches, numpy, from `start_step` on.
 
     `slices`: image [b, h, w, 3], spectrum [b, h, w, 4] of one frequency each, frequency int32 [b].
-    `volumes`: image, spectrum [b, k, h, w, 4]. `pairs`: image, target [b, h, w, 3], motion [b, h, w, 2], weight [b,
+    `volumes`: image, spectrum [b, k, h, w, 4]. With a `LatentSource` both have `latents` [b, (k,) h/4, w/4, c] in place
+    of the spectrum. `pairs`: image, target [b, h, w, 3], motion [b, h, w, 2], weight [b,
     h, w]. Images float32 in [0, 1]; spectrum, motion and weight float32 in px, not normalised; b = batch_size /
     process_count.
 
@@ -96,14 +98,14 @@ class _Reading:
 def _read_slice(reading: _Reading, numbered: tuple[int, dict], rng: np.random.Generator) -> Batch:
     index, raw = numbered
     frequency = reading.choose(reading.num_frequencies, index, rng)
-    image, spectrum = _read_spectrum(reading, raw, (frequency,), rng)
-    return {"image": image, "spectrum": spectrum[0], "frequency": np.int32(frequency)}
+    image, name, values = _read_frequencies(reading, raw, (frequency,), rng)
+    return {"image": image, name: values[0], "frequency": np.int32(frequency)}
 
 
 def _read_volume(reading: _Reading, numbered: tuple[int, dict], rng: np.random.Generator) -> Batch:
     _, raw = numbered
-    image, spectrum = _read_spectrum(reading, raw, range(reading.num_frequencies), rng)
-    return {"image": image, "spectrum": spectrum}
+    image, name, values = _read_frequencies(reading, raw, range(reading.num_frequencies), rng)
+    return {"image": image, name: values}
 
 
 def _read_pair(reading: _Reading, numbered: tuple[int, dict], rng: np.random.Generator) -> Batch:
@@ -120,6 +122,17 @@ def _read_pair(reading: _Reading, numbered: tuple[int, dict], rng: np.random.Gen
         colour = augmentation.random_colour(rng, maps[..., :3])
         image, target, weight = colour(maps[..., :3]), colour(maps[..., 3:6]), maps[..., 6] * np.float32(geometry.scale)
     return {"image": image, "target": target, "motion": motion, "weight": weight}
+
+
+def _read_frequencies(
+    reading: _Reading, raw: dict, frequencies: Sequence[int], rng: np.random.Generator
+) -> tuple[np.ndarray, str, np.ndarray]:
+    """Picture [h, w, 3], and "spectrum" with [k, h, w, 4] or "latents" with [k, h/4, w/4, c], of `frequencies`."""
+    if "latents" not in raw:
+        image, spectrum = _read_spectrum(reading, raw, frequencies, rng)
+        return image, "spectrum", spectrum
+    image = codec.decode_image(raw["image"])
+    return _to_float(image), "latents", np.stack([raw["latents"][k] for k in frequencies])
 
 
 def _read_spectrum(

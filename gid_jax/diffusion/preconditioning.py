@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Int
 
+from gid_jax.diffusion.guidance import Denoise
+from gid_jax.diffusion.prediction import Prediction, to_noise
 from gid_jax.diffusion.schedule import Schedule
 
 
@@ -33,3 +35,21 @@ def velocity(
     """The preconditioned prediction for z_t = `noisy`; `t` is one step for all or one for each."""
     c_in, c_skip, c_out = coefficients(schedule, variance, t)
     return c_skip * noisy + c_out * network(c_in * noisy)
+
+
+def predicted_noise(
+    network: Callable[[Array, Array], Array],
+    kind: Prediction,
+    schedule: Schedule,
+    variance: Float[Array, "n h w 1"] | None = None,
+) -> Denoise:
+    """eps(z_t, t) as samplers take it, of a network that answers `kind`; with a `variance` the preconditioned one."""
+
+    def denoise(z: Array, t: Array) -> Array:
+        return to_noise(kind, schedule, network(z, t), z, t)
+
+    def preconditioned(z: Array, t: Array) -> Array:
+        assert variance is not None
+        return to_noise(kind, schedule, velocity(lambda z: network(z, t), schedule, z, variance, t), z, t)
+
+    return denoise if variance is None else preconditioned

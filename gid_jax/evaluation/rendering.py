@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from gid_jax.evaluation.examples import Example
@@ -11,7 +10,7 @@ from gid_jax.evaluation.model import Model
 from gid_jax.metrics import image as image_metrics
 from gid_jax.metrics.bootstrap import estimate
 from gid_jax.metrics.lpips import lpips
-from gid_jax.render.splatting import splat
+from gid_jax.render.splatting import splat_picture
 
 BASELINES = {
     "splat": "pixels splatted along the motion, holes filled with the start frame: no network",
@@ -58,8 +57,4 @@ def centre_crop(images: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
 
 @jax.jit
 def _splat(image: jax.Array, motions: jax.Array, weight: jax.Array) -> jax.Array:
-    def one(motion: jax.Array) -> jax.Array:
-        warped, holes = splat(image, motion, weight)
-        return jnp.where(holes > 0, image, warped)
-
-    return jax.lax.map(one, motions)
+    return jax.lax.map(lambda motion: splat_picture(image, motion, weight), motions)

@@ -10,8 +10,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, UInt8
 
 from gid_jax.diffusion.guidance import Denoise, classifier_free
-from gid_jax.diffusion.preconditioning import velocity
-from gid_jax.diffusion.prediction import to_noise
+from gid_jax.diffusion.preconditioning import predicted_noise
 from gid_jax.diffusion.samplers import sample
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.inference.bundle import Bundle, Networks
@@ -91,18 +90,10 @@ def _predict(
     frequency = jnp.tile(jnp.arange(slices, dtype=jnp.int32), volumes)
 
     def denoiser(features: Array) -> Denoise:
-        arguments = (bundle.networks, slices, bundle.params["denoiser"], features, frequency)
-        variance = _variance(bundle.networks, bundle.params["denoiser"], features, frequency)
-
-        def denoise(z: Array, t: Array) -> Array:
-            predicted = _denoise(*arguments, z, t)
-            return to_noise(bundle.prediction, schedule, predicted, z, t)
-
-        def preconditioned(z: Array, t: Array) -> Array:
-            predicted = velocity(lambda z: _denoise(*arguments, z, t), schedule, z, variance, t)
-            return to_noise(bundle.prediction, schedule, predicted, z, t)
-
-        return preconditioned if bundle.models["denoiser"].get("variance_head") else denoise
+        given = (bundle.networks, slices, bundle.params["denoiser"], features, frequency)
+        known = bundle.models["denoiser"].get("variance_head")
+        variance = _variance(bundle.networks, bundle.params["denoiser"], features, frequency) if known else None
+        return predicted_noise(functools.partial(_denoise, *given), bundle.prediction, schedule, variance)
 
     guided = classifier_free(denoiser(features), denoiser(jnp.zeros_like(features)), guidance)
     z = sample(guided, noise, schedule, num_steps=num_steps, method=method, scan=functools.partial(_scan, show))

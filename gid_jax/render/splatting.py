@@ -53,6 +53,14 @@ def splat(
     return warped.astype(features.dtype), 1.0 - arrived.astype(jnp.float32)
 
 
+def splat_picture(
+    image: Float[Array, "*b h w c"], motion: Float[Array, "*b h w 2"], weight: Float[Array, "*b h w"]
+) -> Float[Array, "*b h w c"]:
+    """A picture carried along `motion` without any network: holes show what was there before."""
+    warped, holes = splat(image, motion, weight)
+    return jnp.where(holes > 0, image, warped)
+
+
 def _scatter(values: Array, motion: Array) -> Array:
     """Sums [b, h, w, c] values into the four pixels around p + F(p); what leaves the picture is dropped."""
     batch, height, width, channels = values.shape

@@ -12,19 +12,21 @@ from flax import traverse_util
 from ml_collections import ConfigDict
 
 from gid_jax import placement
-from gid_jax.diffusion import preconditioning, prediction
+from gid_jax.diffusion import preconditioning, prediction, samplers
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
 from gid_jax.models.network import Network
 from gid_jax.models.vae import VAE
-from gid_jax.motion.normalization import normalize
+from gid_jax.motion.normalization import denormalize, normalize
 from gid_jax.progress import progress
+from gid_jax.tasks import pictures
 from gid_jax.tasks.stages import check_alike, load_earlier
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
 from gid_jax.training.state import path_name
 
 FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
+PICTURE_STEPS = 12  # of the solver, for the pictures of a run
 
 
 class DenoiserTask(Task):
@@ -39,6 +41,7 @@ class DenoiserTask(Task):
     """
 
     kind: ClassVar[Literal["slices", "volumes"]] = "slices"
+    shows: ClassVar[Literal["volumes"]] = "volumes"
     pretrained_part = "unet"
 
     def __init__(self, config: ConfigDict, scales: np.ndarray):
@@ -89,8 +92,7 @@ class DenoiserTask(Task):
         return {**frozen, "latent_mean": first.astype(np.float32), "latent_std": std.astype(np.float32)}
 
     def _moments(self, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array]:
-        spectrum, frequency, _ = self._slices(batch)
-        latents = self._encode(frozen, spectrum, frequency)
+        latents, _, _ = self._latents(frozen, batch)
         moments = jnp.mean(latents, axis=(0, 1, 2)), jnp.mean(jnp.square(latents), axis=(0, 1, 2))
         return placement.constrain(moments, placement.REPLICATED)
 
@@ -117,6 +119,32 @@ class DenoiserTask(Task):
         same_noise = jax.random.clone(key)
         return {"loss": error(with_picture, key)[0], "loss_null": error(~with_picture, same_noise)[0]}
 
+    def pictures(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+        """Sampled motion of held-out pictures beside the true one, `pictures.of_motion`."""
+        image, spectrum = batch["image"], batch["spectrum"]
+        b, k, h, w, _ = spectrum.shape
+        noise = jax.random.normal(key, (b, k, h // 4, w // 4, self.config.vae_model.latent_channels))
+        return pictures.of_motion(image, spectrum, self.sample(params, frozen, image, noise, PICTURE_STEPS))
+
+    def sample(self, params: Tree, frozen: Tree, image: jax.Array, noise: jax.Array, num_steps: int) -> jax.Array:
+        """Spectra [b, k, h, w, 4] in px of pictures [b, h, w, 3], from noise [b, k, h/4, w/4, c], by DPM-Solver++."""
+        count = noise.shape[1]
+        denoiser = self.denoiser.bind(full_params(params, frozen))
+        features = placement.spread(denoiser.encode_image(image), count)
+        frequency = placement.join(jnp.broadcast_to(jnp.arange(count)[None], noise.shape[:2]))
+
+        def network(z: jax.Array, t: jax.Array) -> jax.Array:
+            steps = jnp.broadcast_to(t, frequency.shape)
+            return denoiser(z, features, steps, frequency, num_slices=count).astype(jnp.float32)
+
+        known = self.config.model.variance_head
+        variance = jnp.exp(denoiser.log_variance(features, frequency)) if known else None
+        denoise = preconditioning.predicted_noise(network, self.config.prediction, self.schedule, variance)
+        z = samplers.sample(denoise, placement.join(noise), self.schedule, num_steps, method="dpmpp_2m")
+        latents = z * _per_channel(frozen["latent_std"]) + _per_channel(frozen["latent_mean"])
+        values = placement.split(self.vae.bind(frozen["vae"]).decode(latents), count)
+        return denormalize(values, frozen["scales"], self.config.normalization)
+
     @property
     def learns_variance(self) -> bool:
         return self.config.model.variance_head
@@ -136,8 +164,7 @@ class DenoiserTask(Task):
 
         `time` [b] and `kept` [b] (is the picture shown?) are per volume.
         """
-        spectrum, frequency, num_slices = self._slices(batch)
-        latents = self._encode(frozen, spectrum, frequency)
+        latents, frequency, num_slices = self._latents(frozen, batch)
         latents = (latents - _per_channel(frozen["latent_mean"])) / _per_channel(frozen["latent_std"])
         noise = self._noise(key, latents.shape, num_slices)
         features = features * kept.astype(jnp.float32).reshape(-1, 1, 1, 1)
@@ -158,6 +185,15 @@ class DenoiserTask(Task):
         wanted = prediction.target(self.config.prediction, self.schedule, latents, noise, time)
         return jnp.mean(jnp.square(predicted - wanted)), surprise
 
+    def encode(self, frozen: Tree, spectrum: jax.Array) -> jax.Array:
+        """Latents [k, h/4, w/4, c] of a volume [k, h, w, 4] in px, as `config.cache_latents` keeps them."""
+        return self._encode(frozen, spectrum, jnp.arange(len(spectrum)))
+
+    def _latents(self, frozen: Tree, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
+        """Latents [n, h/4, w/4, c], their frequencies [n], slices per picture; those of the batch if it has them."""
+        values, frequency, num_slices = self._slices(batch)
+        return values if "latents" in batch else self._encode(frozen, values, frequency), frequency, num_slices
+
     def _encode(self, frozen: Tree, spectrum: jax.Array, frequency: jax.Array) -> jax.Array:
         """Latents [n, h/4, w/4, c] of slices [n, h, w, 4] in px: the posterior's mean, not whitened."""
         normalized = normalize(spectrum, frozen["scales"][frequency], self.config.normalization)
@@ -167,8 +203,8 @@ class DenoiserTask(Task):
     _placement = placement.BATCH
 
     def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
-        """Slices [n, h, w, 4], their frequencies [n], slices per picture."""
-        return batch["spectrum"], batch["frequency"], 1
+        """Slices [n, h, w, 4], or their latents; their frequencies [n]; slices per picture."""
+        return batch["latents" if "latents" in batch else "spectrum"], batch["frequency"], 1
 
     def _noise(self, key: jax.Array, shape: tuple[int, ...], num_slices: int) -> jax.Array:
         """One draw for each value, the same whatever the mesh."""
@@ -182,9 +218,10 @@ class VolumeTask(DenoiserTask):
     _placement = placement.SLICES
 
     def _slices(self, batch: Batch) -> tuple[jax.Array, jax.Array, int]:
-        volumes, count = batch["spectrum"].shape[:2]
+        values = batch["latents" if "latents" in batch else "spectrum"]
+        volumes, count = values.shape[:2]
         frequency = jnp.broadcast_to(jnp.arange(count)[None], (volumes, count))
-        return placement.join(batch["spectrum"]), placement.join(frequency), count
+        return placement.join(values), placement.join(frequency), count
 
     def _noise(self, key: jax.Array, shape: tuple[int, ...], num_slices: int) -> jax.Array:
         return placement.join(jax.random.normal(key, (shape[0] // num_slices, num_slices, *shape[1:])))

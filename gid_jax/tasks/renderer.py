@@ -11,8 +11,8 @@ from gid_jax.metrics import lpips
 from gid_jax.models.network import Network
 from gid_jax.models.renderer import Renderer
 from gid_jax.models.vgg import VGG16
-from gid_jax.render.splatting import splat
-from gid_jax.tasks import losses
+from gid_jax.render.splatting import splat_picture
+from gid_jax.tasks import losses, pictures
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
 
 
@@ -22,6 +22,7 @@ class RendererTask(Task):
     """
 
     kind: ClassVar[Literal["pairs"]] = "pairs"
+    shows: ClassVar[Literal["pairs"]] = "pairs"
 
     def __init__(self, config: ConfigDict, scales: np.ndarray):
         super().__init__(config, scales)
@@ -56,7 +57,14 @@ class RendererTask(Task):
     def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
         """The loss, and for comparison the PSNR of plain splatting (holes filled from I_0) and of I_0 itself."""
         _, metrics = self.loss(params, frozen, batch, key)
-        warped, holes = splat(batch["image"], batch["motion"], batch["weight"])
-        plain = jnp.where(holes > 0, batch["image"], warped)
+        plain = splat_picture(batch["image"], batch["motion"], batch["weight"])
         still = losses.psnr(batch["image"], batch["target"])
         return {**metrics, "psnr_splat": losses.psnr(plain, batch["target"]), "psnr_still": still}
+
+    def pictures(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+        """`frames`: frame 0, splatted without a network, rendered, and the true frame."""
+        image, motion, weight, target = pictures.shown(
+            tuple(batch[name] for name in ("image", "motion", "weight", "target"))
+        )
+        ours = self.renderer.bind(params)(image, motion, weight).astype(jnp.float32)
+        return {"frames": pictures.grid([image, splat_picture(image, motion, weight), ours, target])}

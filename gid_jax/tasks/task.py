@@ -24,6 +24,7 @@ class Task(abc.ABC):
     """
 
     kind: ClassVar[Literal["slices", "volumes", "pairs"]]
+    shows: ClassVar[Literal["volumes", "pairs"]]  # the kind of batch that `pictures` takes
     pretrained_part: ClassVar[str] = ""  # the network among the parameters that `config.pretrained` is for; "": all
 
     def __init__(self, config: ConfigDict, scales: np.ndarray):
@@ -62,3 +63,7 @@ class Task(abc.ABC):
     @abc.abstractmethod
     def evaluate(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> Metrics:
         """Metrics of a held-out batch with the averaged parameters."""
+
+    @abc.abstractmethod
+    def pictures(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+        """What to look at while training: by name uint8 [h, w, 3], of a few held-out examples (`shows`)."""

@@ -7,10 +7,11 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gid_jax import placement
 from gid_jax.models.network import Network
 from gid_jax.models.vae import VAE
 from gid_jax.motion.normalization import denormalize, normalize
-from gid_jax.tasks import losses
+from gid_jax.tasks import losses, pictures
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
 
 GRADIENT_WEIGHT = 0.2  # PAPER.md: L1 1, gradient consistency 0.2, KL 1e-6
@@ -21,6 +22,7 @@ class VAETask(Task):
     """L1 + 0.2 multi-scale gradient consistency + 1e-6 KL."""
 
     kind: ClassVar[Literal["slices"]] = "slices"
+    shows: ClassVar[Literal["volumes"]] = "volumes"
 
     def __init__(self, config: ConfigDict, scales: np.ndarray):
         super().__init__(config, scales)
@@ -55,6 +57,14 @@ class VAETask(Task):
         noise = jnp.mean(jnp.exp(log_variance), axis=(0, 1, 2))
         noise_share = jnp.max(noise / (noise + jnp.var(mean, axis=(0, 1, 2))))
         return {**metrics, "energy_explained": 1 - missed, "latent_noise": noise_share}
+
+    def pictures(self, params: Tree, frozen: Tree, batch: Batch, key: jax.Array) -> dict[str, jax.Array]:
+        """Whole volumes, and what comes back of them: `pictures.of_motion` and `pictures.of_coefficients`."""
+        spectrum, scales, vae = batch["spectrum"], frozen["scales"], self.vae.bind(params)
+        count, kind = spectrum.shape[1], self.config.normalization
+        mean, _ = vae.encode(placement.join(normalize(spectrum, scales, kind)))
+        ours = denormalize(placement.split(vae.decode(mean), count), scales, kind)
+        return pictures.of_motion(batch["image"], spectrum, ours) | pictures.of_coefficients(spectrum, ours)
 
 
 def kl_divergence(mean: jax.Array, log_variance: jax.Array) -> jax.Array:

@@ -95,8 +95,10 @@ class Checkpoints:
         return jax.tree_util.tree_map_with_path(lambda path, _: leaves[_dotted(path)], shapes)
 
     def close(self) -> None:
-        self._manager.wait_until_finished()
-        self._manager.close()
+        try:
+            self._manager.wait_until_finished()
+        finally:
+            self._manager.close()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """The one training loop: evaluate, save, next batch, step, log, in this order, for every task."""
 
+import contextlib
 import dataclasses
 import math
 import resource
@@ -17,7 +18,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
 from gid_jax.progress import progress
-from gid_jax.training import sharding
+from gid_jax.training import sharding, storage
 from gid_jax.training.batches import Prefetch, to_global
 from gid_jax.training.checkpoint import Checkpoints
 from gid_jax.training.compiled import CHIPS, useful_flops
@@ -30,7 +31,8 @@ from gid_jax.training.watchdog import Watchdog
 if TYPE_CHECKING:
     from gid_jax.tasks import Task
 
-OpenBatches = Callable[[str, int], Iterator[dict[str, np.ndarray]]]  # (split, start step) -> this process's batches
+# ("train" or "test", start step) -> this process's batches; ("pictures", 0) -> those of `task.shows`, held out
+OpenBatches = Callable[[str, int], Iterator[dict[str, np.ndarray]]]
 
 
 def train(
@@ -44,18 +46,18 @@ def train(
     """Trains until `config.num_steps`, from the newest whole checkpoint in `workdir` if there is one.
 
     Returns the last state, which is saved. SIGTERM saves and returns early. Raises UserError when the loss or the
-    gradient stops being finite; the last good checkpoint stays. After `config.stuck_after` seconds without progress the
-    process ends. The steps of `profile` are traced for TensorBoard's profiler.
+    gradient stops being finite and when the workdir takes no more; the last good checkpoint stays. After
+    `config.stuck_after` seconds without progress the process ends. The steps of `profile` are traced for TensorBoard's
+    profiler.
     """
     sharding.check_batch(task.kind, config, mesh)
-    with jax.set_mesh(mesh), Watchdog(config.stuck_after) as watchdog:
+    watchdog = Watchdog(config.stuck_after)
+    with jax.set_mesh(mesh), watchdog, storage.writing(workdir, lambda: watchdog.doing):
         program = compile_for(task, config, mesh)
-        checkpoints = Checkpoints(workdir, config.keep_checkpoints)
-        try:
+        with contextlib.closing(Checkpoints(workdir, config.keep_checkpoints)) as checkpoints:
+            storage.check_space(workdir, program.shapes)
             state, start = _begin(task, program, checkpoints, open_batches)
             return _Run(task, config, workdir, open_batches, program, checkpoints, watchdog, start, profile).go(state)
-        finally:
-            checkpoints.close()
 
 
 def _begin(
@@ -97,6 +99,7 @@ class _Run:
         self.program, self.checkpoints, self.watchdog, self.start = program, checkpoints, watchdog, start
         self.saved = start if start else None
         self.pending: tuple[int, Mapping] | None = None  # step and metrics, not read yet
+        self.shown: dict[str, jax.Array] | None = None  # the examples in the pictures
         self.window: list[dict[str, float]] = []  # metrics since the last line
         self.waited = 0.0  # seconds, for data, since the clock's time
         self.clock: tuple[int, float] | None = None  # step and time from which the rate counts
@@ -118,6 +121,8 @@ class _Run:
                     resumed = step == self.start
                     if not resumed and not stopping and (step % config.eval_every == 0 or step == last):
                         self.evaluate(state, step)
+                    if (not resumed or step == 0) and not stopping and self.shows_at(step):
+                        self.show(state, step)
                     if not resumed and (stopping or step % config.checkpoint_every == 0 or step == last):
                         self.save(state, step)
                     if stopping or step == last:
@@ -149,12 +154,31 @@ class _Run:
             batch = to_global(next(batches), self.task.kind, self.program.mesh)
             results.append(self.program.evaluate(state, batch, index))
         self.records.write("test", step, _mean(jax.device_get(results)))
-        if self.clock is not None:  # an evaluation's time is not the steps'
+        self.leave_out(began)
+
+    def shows_at(self, step: int) -> bool:
+        every = self.config.images_every
+        return bool(every) and (step % every == 0 or step == self.config.num_steps)
+
+    def show(self, state: TrainState, step: int) -> None:
+        """The task's pictures of a few held-out examples, the same ones and from the same noise each time."""
+        self.log()
+        began = time.perf_counter()
+        self.watchdog.alive(f"at step {step}, making pictures")
+        if self.shown is None:
+            self.shown = to_global(next(self.open_batches("pictures", 0)), self.task.shows, self.program.mesh)
+        self.records.write_pictures(step, jax.device_get(self.program.pictures(state, self.shown)))
+        self.leave_out(began)
+
+    def leave_out(self, began: float) -> None:
+        """What went on since then is no step: it does not count in their rate."""
+        if self.clock is not None:
             self.clock = self.clock[0], self.clock[1] + time.perf_counter() - began
 
     def save(self, state: TrainState, step: int) -> None:
         self.log()
         self.watchdog.alive(f"at step {step}, saving")
+        storage.check_space(self.workdir, self.program.shapes)
         self.checkpoints.save(state, step)
         self.saved = step
 

@@ -80,13 +80,13 @@ def describe(shapes: Tree, shardings: Tree) -> str:
 
 def batch_spec(kind: str, name: str) -> PartitionSpec:
     """How the array `name` of a batch of `kind` ("slices", "volumes", "pairs") is split."""
-    return VOLUMES if (kind, name) == ("volumes", "spectrum") else BATCH
+    return VOLUMES if kind == "volumes" and name in ("spectrum", "latents") else BATCH
 
 
 def check_batch(kind: str, config: ConfigDict, mesh: Mesh) -> None:
     """Raises UserError when the mesh cannot share the global batch evenly."""
     rows, parts = mesh.shape["data"] * mesh.shape["fsdp"], config.microbatches
-    if parts < 1 or config.batch_size % (rows * parts):
+    if parts < 1 or config.batch_size < 1 or config.batch_size % (rows * parts):
         product = f"data x fsdp = {rows}" + ("" if parts == 1 else f" times config.microbatches={parts}")
         raise UserError(f"config.batch_size={config.batch_size} must be a multiple of {product}")
     freq = mesh.shape["freq"]
@@ -94,6 +94,12 @@ def check_batch(kind: str, config: ConfigDict, mesh: Mesh) -> None:
         raise UserError(
             f"config.num_frequencies={config.num_frequencies} must be a multiple of config.mesh.freq={freq}"
         )
+
+
+def smallest_batch(examples: int, mesh: Mesh) -> int:
+    """The least size of a batch of `examples` or more that the mesh shares evenly."""
+    rows = mesh.shape["data"] * mesh.shape["fsdp"]
+    return -(-examples // rows) * rows
 
 
 def process_share(mesh: Mesh) -> tuple[int, int]:

@@ -32,7 +32,8 @@ class Program:
     """Jitted functions, and the shapes and placements of the state that they take.
 
     `init(frozen) -> state`; `step(state, batch) -> (state, metrics)`, donating the state; `evaluate(state, batch,
-    index) -> metrics` of the averaged parameters. Batches are global arrays.
+    index) -> metrics` and `pictures(state, batch) -> uint8 arrays by name` of the averaged parameters. Batches are
+    global arrays.
     """
 
     mesh: Mesh
@@ -41,6 +42,7 @@ class Program:
     init: jax.stages.Wrapped
     step: jax.stages.Wrapped
     evaluate: jax.stages.Wrapped
+    pictures: jax.stages.Wrapped
 
 
 def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
@@ -70,6 +72,9 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
     def evaluate(state: TrainState, batch, index):
         return task.evaluate(state.ema, state.frozen, batch, stream_key(seed, "evaluate", index))
 
+    def pictures(state: TrainState, batch):
+        return task.pictures(state.ema, state.frozen, batch, stream_key(seed, "pictures", 0))
+
     shapes = jax.eval_shape(lambda: init(task.init(jax.random.key(0))[1]))
     shardings = sharding.tree_shardings(shapes, mesh)
     whole = NamedSharding(mesh, placement.REPLICATED)
@@ -87,6 +92,7 @@ def compile_for(task: "Task", config: ConfigDict, mesh: Mesh) -> Program:
             compiler_options=options,
         ),
         jax.jit(evaluate, in_shardings=(shardings, None, None), out_shardings=whole),
+        jax.jit(pictures, in_shardings=(shardings, None), out_shardings=whole),
     )
 
 

@@ -20,7 +20,7 @@ class Watchdog:
 
     def __init__(self, patience: float):
         self._patience = patience
-        self._seconds, self._doing = 0, "starting"
+        self._seconds, self.doing = 0, "at the start"
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="watchdog", daemon=True)
 
@@ -31,7 +31,7 @@ class Watchdog:
 
     def alive(self, doing: str) -> None:
         """There is progress; what comes next is called `doing`, as in "in step 7"."""
-        self._seconds, self._doing = 0, doing
+        self._seconds, self.doing = 0, doing
 
     def _watch(self) -> None:
         while not self._closed.wait(1.0):
@@ -39,7 +39,7 @@ class Watchdog:
             if self._seconds >= self._patience:
                 print(
                     f"stuck: process {jax.process_index()} of {jax.process_count()} on {socket.gethostname()} has been "
-                    f"{self._doing} for {self._seconds} s (config.stuck_after); another host, a device or the data set "
+                    f"{self.doing} for {self._seconds} s (config.stuck_after); another host, a device or the data set "
                     "does not answer; the same command goes on from the newest checkpoint",
                     file=sys.stderr,
                     flush=True,

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tiny
+from PIL import Image
 
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (
@@ -21,6 +22,7 @@ SETTINGS = (
     "--config.eval_batches=1",
     "--config.log_every=1",
     "--config.checkpoint_every=3",
+    "--config.images_every=6",
     "--config.mesh.fsdp=2",
 )
 
@@ -86,6 +88,12 @@ def test_two_processes_resume_exactly_and_agree_with_one(place):
     assert straight.items() <= resumed.items()
     alone = train(place, "alone", 6, processes=1)
     np.testing.assert_allclose([alone[key] for key in straight], list(straight.values()), atol=1e-5)
+    for step in (0, 6):
+        pictures = [
+            np.asarray(Image.open(place / name / f"images/frames-000000{step}.png"), int)
+            for name in ("straight", "alone")
+        ]
+        assert np.abs(pictures[0] - pictures[1]).mean() < 0.5
 
 
 @pytest.mark.slow

@@ -87,6 +87,19 @@ def test_metrics_are_written_for_every_step_once(tmp_path):
     assert list(tmp_path.glob("events.out.tfevents.*"))
 
 
+def test_pictures_are_made_at_the_start_every_few_steps_and_at_the_end(tmp_path):
+    run(tmp_path / "shown", num_steps=4, images_every=4)
+    first = {path.name: path.read_bytes() for path in (tmp_path / "shown" / "images").iterdir()}
+    state = run(tmp_path / "shown", images_every=4)
+    found = {path.name: path.read_bytes() for path in (tmp_path / "shown" / "images").iterdir()}
+    assert sorted(found) == [f"first-{step:07d}.png" for step in (0, 4, 8, 10)]
+    assert first.items() <= found.items()
+    steps = [event.step for event in tiny.events(tmp_path / "shown") for v in event.summary.value if v.tag == "first"]
+    assert steps == [0, 4, 8, 10]  # a run that goes on does not make those of its first step again
+    assert_same(state, run(tmp_path / "plain"))
+    assert not (tmp_path / "plain" / "images").exists()
+
+
 def test_microbatches_make_the_step_of_the_whole_batch(tmp_path, monkeypatch):
     def loss(self, params, frozen, batch, key):
         pictures = batch["image"].reshape(len(batch["image"]), -1)

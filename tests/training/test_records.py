@@ -23,6 +23,6 @@ def test_object_storage_is_written_now_and_then(tmp_path, monkeypatch):
     file = records._Rewritten(path, [])
     file.add("1")
     assert not path.exists()
-    monkeypatch.setattr(records._Rewritten, "INTERVAL", -1.0)
+    monkeypatch.setattr(records, "INTERVAL", -1.0)
     file.add("2")
     assert path.read_text() == "1\n2\n"
