@@ -25,10 +25,10 @@ def measure(model: Model, example: Example, crop: tuple[int, int]) -> dict[str, 
     motions, weight = example.flows, example.weight
     frames = {
         "model": model.render(example.image, motions, weight),
-        "splat": np.asarray(_splat(example.image, motions, weight)),
+        "splat": np.asarray(splatted(example.image, motions, weight)),
         "repeat_i0": np.broadcast_to(example.image, example.targets.shape),
     }
-    return {name: _figures(shown, example.targets, crop) for name, shown in frames.items()}
+    return {name: figures(shown, example.targets, crop) for name, shown in frames.items()}
 
 
 def summarise(each: Sequence[dict], videos: Sequence[str]) -> dict[str, dict]:
@@ -41,7 +41,7 @@ def summarise(each: Sequence[dict], videos: Sequence[str]) -> dict[str, dict]:
     return result
 
 
-def _figures(shown: np.ndarray, targets: np.ndarray, crop: tuple[int, int]) -> dict[str, float]:
+def figures(shown: np.ndarray, targets: np.ndarray, crop: tuple[int, int]) -> dict[str, float]:
     shown, targets = centre_crop(np.clip(shown, 0, 1), crop), centre_crop(targets, crop)
     psnr = np.minimum(image_metrics.psnr(shown, targets), HIGHEST_PSNR)
     values = {"psnr": psnr, "ssim": image_metrics.ssim(shown, targets), "lpips": lpips(shown, targets)}
@@ -56,5 +56,5 @@ def centre_crop(images: np.ndarray, crop: tuple[int, int]) -> np.ndarray:
 
 
 @jax.jit
-def _splat(image: jax.Array, motions: jax.Array, weight: jax.Array) -> jax.Array:
+def splatted(image: jax.Array, motions: jax.Array, weight: jax.Array) -> jax.Array:
     return jax.lax.map(lambda motion: splat_picture(image, motion, weight), motions)
