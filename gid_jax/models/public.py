@@ -1,4 +1,5 @@
-"""Public PyTorch weights under our names: diffusers' and latent diffusion's U-Net and autoencoder.
+"""Public PyTorch weights under our names: diffusers' and latent diffusion's U-Net and autoencoder, torchvision's
+ResNet-34, VGG16 and VGG19.
 
 Files are read as data: safetensors, or PyTorch's zip format by an unpickler that makes arrays and plain containers and
 runs nothing (what else a checkpoint pickles, of PyTorch Lightning for example, becomes an inert placeholder).
@@ -13,12 +14,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from gid_jax.errors import UserError
+from gid_jax.models.network import Draws, Network
+from gid_jax.models.resnet import FeaturePyramid
+from gid_jax.models.vgg import CONVOLUTIONS, VGG
 
 Rules = tuple[tuple[str, str], ...]
 
@@ -35,6 +40,18 @@ _LDM_RESNET: Rules = (
     (r"\.skip_connection\.", ".conv_shortcut."),
 )
 _LDM_ATTENTION: Rules = ((r"\.norm\.(weight|bias)$", r".group_norm.\1"), (r"\.proj_out\.", ".attention.to_out."))
+
+
+def _vgg_rules(depth: int) -> Rules:
+    """torchvision counts convolutions, activations and halvings through, we the convolutions alone."""
+    rules, layer, conv = [], 0, 0
+    for count in CONVOLUTIONS[depth]:
+        for _ in range(count):
+            rules.append((rf"^features\.{layer}\.", f"convs.{conv}."))
+            layer, conv = layer + 2, conv + 1
+        layer += 1
+    return tuple(rules)
+
 
 RULES: dict[str, Rules] = {
     "diffusers-unet": (
@@ -77,8 +94,21 @@ RULES: dict[str, Rules] = {
         (r"\.nin_shortcut\.", ".conv_shortcut."),
         (r"\.norm_out\.", ".conv_norm_out."),
     ),
+    "torchvision-resnet34": (
+        (r"^conv1\.", "stem.conv."),
+        (r"^bn1\.", "stem.norm."),
+        *((rf"^layer{number}\.", f"stages.{number - 1}.") for number in range(1, 5)),
+        (r"\.conv1\.", ".first.conv."),
+        (r"\.bn1\.", ".first.norm."),
+        (r"\.conv2\.", ".second.conv."),
+        (r"\.bn2\.", ".second.norm."),
+        (r"\.downsample\.0\.", ".downsample.conv."),
+        (r"\.downsample\.1\.", ".downsample.norm."),
+    ),
+    **{f"torchvision-vgg{depth}": _vgg_rules(depth) for depth in CONVOLUTIONS},
 }
 KINDS = tuple(RULES)
+BATCH_NORM_EPSILON = 1e-5  # PyTorch's
 PREFIXES = {"ldm-unet": "model.diffusion_model.", "ldm-vae": "first_stage_model."}
 
 
@@ -86,7 +116,8 @@ def convert(kind: str, tensors: Mapping[str, np.ndarray], num_heads: int = 8) ->
     """{"a/b/kernel": float32 array} of a state dict: kernels as [h, w, in, out], matrices as [in, out].
 
     `kind` is one of `KINDS`. `num_heads` tells how latent diffusion's U-Net splits its attention ("qkv" is stored head
-    by head). Names that the rules do not know are kept, so that whoever loads the result can report them.
+    by head). Names that the rules do not know are kept, so that whoever loads the result can report them; but
+    torchvision's networks must be whole (ValueError), and lose their classifiers.
     """
     prefix = PREFIXES.get(kind, "")
     own = {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
@@ -95,6 +126,10 @@ def convert(kind: str, tensors: Mapping[str, np.ndarray], num_heads: int = 8) ->
         own = _levels(_split_heads(own, num_heads))
     if kind == "ldm-vae":
         own = _reverse_levels(own)
+    if kind.startswith("torchvision"):
+        own = {name: value for name, value in own.items() if not name.startswith(("fc.", "classifier."))}
+    if kind == "torchvision-resnet34":
+        own = _fold_batch_norms(own)
     converted = {}
     for name, value in own.items():
         for pattern, replacement in RULES[kind]:
@@ -106,7 +141,38 @@ def convert(kind: str, tensors: Mapping[str, np.ndarray], num_heads: int = 8) ->
             name = name.removesuffix("weight") + ("scale" if value.ndim == 1 else "kernel")
             value = value.transpose({1: (0,), 2: (1, 0), 4: (2, 3, 1, 0)}[value.ndim])
         converted[name.replace(".", "/")] = np.ascontiguousarray(value)
+    if kind.startswith("torchvision"):
+        _check_whole(kind, converted)
     return converted
+
+
+def _fold_batch_norms(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Each batch norm in inference form: weight / sqrt(var + eps) as its weight, bias - mean weight' as its bias."""
+    result = {name: value for name, value in tensors.items() if not name.endswith(".num_batches_tracked")}
+    for norm in [name.removesuffix(".running_var") for name in tensors if name.endswith(".running_var")]:
+        mean, variance, bias = (
+            result.pop(f"{norm}.{leaf}").astype(np.float64) for leaf in ("running_mean", "running_var", "bias")
+        )
+        scale = result[f"{norm}.weight"] / np.sqrt(variance + BATCH_NORM_EPSILON)
+        result |= {f"{norm}.weight": scale, f"{norm}.bias": bias - mean * scale}
+    return result
+
+
+def _check_whole(kind: str, arrays: Mapping[str, np.ndarray]) -> None:
+    """Raises ValueError unless these are all arrays of torchvision's network, in its sizes."""
+
+    def build(rngs: Draws) -> FeaturePyramid | VGG:
+        if kind == "torchvision-resnet34":
+            return FeaturePyramid(width=64, levels=6, dtype=jnp.float32, rngs=rngs)
+        return VGG(depth=int(kind.removeprefix("torchvision-vgg")), rngs=rngs)
+
+    leaves = jax.tree_util.tree_leaves_with_path(jax.eval_shape(Network(build).init, jax.random.key(0)))
+    needed = {jax.tree_util.keystr(path, simple=True, separator="/"): leaf.shape for path, leaf in leaves}
+    needed = {name: shape for name, shape in needed.items() if not name.startswith("full/")}  # ours alone
+    for name in sorted(needed.keys() | arrays.keys()):
+        found = arrays[name].shape if name in arrays else "absent"
+        if found != needed.get(name, "absent"):
+            raise ValueError(f"{name} is {found}, there it is {needed.get(name, 'absent')}")
 
 
 def _split_heads(tensors: Mapping[str, np.ndarray], num_heads: int) -> dict[str, np.ndarray]:

@@ -36,12 +36,21 @@ class ModulatedConv(nnx.Module):
         self.conv = layers.Conv(inputs, outputs, bias=False, dtype=dtype, rngs=rngs)
         self.bias = nnx.Param(jnp.zeros(outputs, jnp.float32))
 
-    def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
-        """[b, h, w, inputs] and style [b, style_channels] -> leaky ReLU of [b, h, w, outputs]."""
+    def __call__(self, x: jax.Array, style: jax.Array, below: jax.Array | None = None) -> jax.Array:
+        """[b, h, w, inputs] and style [b, style_channels] -> leaky ReLU of [b, h, w, outputs].
+
+        `below` [b, h/2, w/2, c], doubled, are the first c inputs and `x` the others.
+        """
         scale = 1 + self.style(style)
         power = placement.whole(jnp.sum(jnp.square(self.conv.kernel[...]), axis=(0, 1)), jnp.float32)
         demodulation = jax.lax.rsqrt(jnp.square(scale) @ power + EPSILON)
-        y = self.conv(x * layers.per_sample(scale).astype(x.dtype))
+        scale = layers.per_sample(scale).astype(x.dtype)
+        if below is None:
+            y = self.conv(x * scale)
+        else:
+            kernel, doubled = self.conv.kernel[...].astype(self.conv.dtype), below.shape[-1]
+            y = layers.convolve(x * scale[..., doubled:], kernel[:, :, doubled:], 1, self.conv.padding)
+            y += layers.convolve_doubled(below * scale[..., :doubled], kernel[:, :, :doubled])
         y = y * layers.per_sample(demodulation).astype(y.dtype) + layers.per_channel(self.bias[...], y)
         return nnx.leaky_relu(y, 0.2) * 2**0.5
 
@@ -53,8 +62,8 @@ class DecoderLevel(nnx.Module):
         self.first = ModulatedConv(inputs, outputs, style_channels, dtype=dtype, rngs=rngs)
         self.second = ModulatedConv(outputs, outputs, style_channels, dtype=dtype, rngs=rngs)
 
-    def __call__(self, x: jax.Array, style: jax.Array) -> jax.Array:
-        return self.second(self.first(x, style), style)
+    def __call__(self, x: jax.Array, style: jax.Array, below: jax.Array | None) -> jax.Array:
+        return self.second(self.first(x, style, below), style)
 
 
 class Renderer(nnx.Module):
@@ -112,7 +121,7 @@ class Renderer(nnx.Module):
         image, motion, weight = self._pad(image), self._pad(motion), self._pad(weight[..., None])[..., 0]
         motions, weights = motion_pyramid(motion, self.levels), self._weights(pyramid, weight)
         style = self._style(pyramid[-1])
-        below: list[jax.Array] = []
+        below = None
         for level, decode in zip(reversed(range(self.levels)), self.decoder, strict=True):
             features = pyramid[level].astype(jnp.float32)
             if level == 0:
@@ -121,9 +130,9 @@ class Renderer(nnx.Module):
             if level == 0:
                 picture = fill_holes(warped[..., -3:], holes, self.levels)
                 warped = jnp.concatenate([warped[..., :-3], picture], axis=-1)
-            x = jnp.concatenate([*below, warped.astype(self.dtype), holes.astype(self.dtype)], axis=-1)
-            x = layers.rematerialise(decode, x, style) if self.remat else decode(x, style)
-            below = [layers.double(x)] if level else []
+            x = jnp.concatenate([warped.astype(self.dtype), holes.astype(self.dtype)], axis=-1)
+            x = layers.rematerialise(decode, x, style, below) if self.remat else decode(x, style, below)
+            below = x
         return (picture + self.conv_out(x).astype(jnp.float32))[:, :height, :width]
 
     def __call__(self, image: jax.Array, motion: jax.Array, weight: jax.Array) -> jax.Array:

@@ -261,7 +261,7 @@ class CoordinatedTask(VolumeTask):
     def start_from(self, shapes: Tree) -> Tree | None:
         """Of an unfrozen base all that it has; its new layers start fresh, as do those of a frozen one."""
         if self.config.pretrained:
-            raise UserError("config.pretrained is for stages 1 and 2: stage 3 starts from config.base")
+            raise UserError("config.pretrained is for stages 1, 2 and 4: stage 3 starts from config.base")
         if self.config.freeze_base:
             return None
         stored = traverse_util.flatten_dict(load_earlier(self.config, "base", "denoiser").params, sep="/")

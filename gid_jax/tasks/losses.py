@@ -1,6 +1,6 @@
 """Losses that several tasks share."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import jax
 import jax.numpy as jnp
@@ -34,6 +34,25 @@ def features(x: Sequence[jax.Array], y: Sequence[jax.Array]) -> jax.Array:
         ours, theirs = ours.astype(jnp.float32), jax.lax.stop_gradient(theirs.astype(jnp.float32))
         total += jnp.mean(jnp.abs(ours - theirs)) / (jnp.mean(jnp.abs(theirs)) + 1e-6)
     return total
+
+
+def generator_adversarial(fake: jax.Array) -> jax.Array:
+    """Non-saturating loss (Goodfellow et al. 2014): mean of -log sigmoid of the logits of what was generated."""
+    return jnp.mean(jax.nn.softplus(-fake))
+
+
+def discriminator_adversarial(real: jax.Array, fake: jax.Array) -> jax.Array:
+    """Mean of -log sigmoid(real) plus that of -log(1 - sigmoid(fake)), of logits."""
+    return jnp.mean(jax.nn.softplus(-real)) + jnp.mean(jax.nn.softplus(fake))
+
+
+def r1(discriminator: Callable[[jax.Array], jax.Array], real: jax.Array) -> jax.Array:
+    """Gradient penalty on real pictures [b, ...], E |grad_x D(x)|^2 / 2 (Mescheder et al. 2018, eq. 9, gamma 1).
+
+    D(x) is the sum of a picture's logits, and depends on that picture alone.
+    """
+    gradient = jax.grad(lambda x: jnp.sum(discriminator(x)))(real.astype(jnp.float32))
+    return jnp.sum(jnp.square(gradient)) / (2 * len(real))
 
 
 def psnr(x: jax.Array, y: jax.Array) -> jax.Array:

@@ -13,6 +13,7 @@ from gid_jax.errors import UserError
 from gid_jax.export import make_bundle
 from gid_jax.inference.bundle import FILE_NAME, MODELS, flatten, load_bundle, save_bundle
 from gid_jax.tasks.denoiser import FREQUENCY_ATTENTION, partition
+from gid_jax.tasks.renderer import DISCRIMINATOR
 
 
 def test_what_is_saved_is_loaded(tmp_path, bundle):
@@ -110,10 +111,11 @@ def test_export_joins_stages_that_belong_together(bundle):
     params, base = partition(bundle.params["denoiser"], FREQUENCY_ATTENTION)
     assert params and base
     whitening = {name: getattr(bundle, name) for name in ("scales", "latent_mean", "latent_std")}
+    adversary = {DISCRIMINATOR: {"conv_out": {"bias": np.ones(1, np.float32)}}}  # of training with the GAN loss: stays
     stages = {
         "vae": stage("vae", "vae", bundle, bundle.params["vae"]),
         "denoiser": stage("coordinated", "denoiser", bundle, params, base=base, vae=bundle.params["vae"], **whitening),
-        "renderer": stage("renderer", "renderer", bundle, bundle.params["renderer"]),
+        "renderer": stage("renderer", "renderer", bundle, {**bundle.params["renderer"], **adversary}),
     }
     made = make_bundle(stages)
     assert (made.prediction, made.normalization) == ("velocity", "size")

@@ -131,6 +131,19 @@ def test_modulated_convolutions_equal_their_definition():
         np.testing.assert_allclose(network.bind(params)(x, style)[sample], expected[0], rtol=1e-4, atol=1e-5)
 
 
+def test_what_comes_from_below_is_doubled_within_the_convolution():
+    from gid_jax.models.layers import double
+    from gid_jax.models.renderer import ModulatedConv
+
+    network = Network(lambda rngs: ModulatedConv(7, 5, 4, dtype=jnp.float32, rngs=rngs))
+    conv = network.bind(network.init(jax.random.key(0)))
+    keys = jax.random.split(jax.random.key(1), 3)
+    shapes = ((2, 6, 8, 3), (2, 3, 4, 4), (2, 4))
+    x, below, style = (jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True))
+    whole = conv(jnp.concatenate([double(below), x], axis=-1), style)
+    np.testing.assert_allclose(conv(x, style, below), whole, atol=1e-5)
+
+
 def test_holes_take_the_mean_of_the_nearest_filled_block():
     image = jnp.arange(16.0).reshape(1, 4, 4, 1)
     holes = jnp.zeros((1, 4, 4, 1)).at[0, 0, 0].set(1).at[0, 2:, 2:].set(1)

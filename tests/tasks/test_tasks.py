@@ -363,7 +363,7 @@ def test_an_unfrozen_stage_three_starts_as_the_base(stages):
     new, old = partition(task.start_from(params), "frequency_attention")
     jax.tree.map(np.testing.assert_array_equal, old, base)
     assert all(leaf is None for leaf in jax.tree.leaves(new, is_leaf=lambda leaf: leaf is None))
-    with pytest.raises(UserError, match=r"config\.pretrained is for stages 1 and 2"):
+    with pytest.raises(UserError, match=r"config\.pretrained is for stages 1, 2 and 4"):
         tiny.task_of(tiny.load_config("coordinated", pretrained="weights.safetensors")).start_from(params)
 
 
