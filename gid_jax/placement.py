@@ -4,6 +4,7 @@ Axes: `data` and `fsdp` share the examples of a batch, `freq` the K frequency sl
 of this does nothing.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import jax
@@ -53,3 +54,12 @@ def _shares(b: int, k: int) -> tuple[int, int]:
     sizes = jax.sharding.get_abstract_mesh().shape
     rows, columns = sizes.get("data", 1) * sizes.get("fsdp", 1), sizes.get("freq", 1)
     return (1, 1) if b % rows or k % columns else (rows, columns)
+
+
+def by_examples(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` of arrays [b, ...], on every device for its own examples.
+
+    For what the compiler cannot split, such as kernels of our own. Without a mesh it is `function` itself.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return function if mesh.empty else jax.shard_map(function, in_specs=BATCH, out_specs=BATCH, check_vma=False)

@@ -1,4 +1,4 @@
-"""The sums of forward splatting, and their gradients, as scatters and gathers.
+"""The sums of forward splatting, and their gradients: by scatters and gathers, on TPUs by matrix products.
 
     A(q) = sum_p B(q - p - F(p)) w(p) (I(p), 1),    B(d) = max(0, 1 - |dx|) max(0, 1 - |dy|)
 
@@ -13,13 +13,16 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
+from gid_jax.render import products
+
 
 @jax.custom_vjp
 def accumulate(
     features: Float[Array, "b h w c"], importance: Float[Array, "b h w"], motion: Float[Array, "b h w 2"]
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w"]]:
     """Sums of w I and of w over what arrives at each pixel; what leaves the picture is dropped."""
-    return scattered(features, importance, motion)
+    arguments = features * importance[..., None], importance, motion
+    return lax.platform_dependent(*arguments, tpu=_sums_by_products, default=_sums_by_scatters)
 
 
 def _forward(features, importance, motion):
@@ -27,10 +30,51 @@ def _forward(features, importance, motion):
 
 
 def _backward(arguments, cotangents):
-    return gathered(*arguments, *cotangents)
+    features, importance, motion = arguments
+    of_features, of_ones = lax.platform_dependent(
+        *cotangents, motion, tpu=_fetched_by_products, default=_fetched_by_gathers
+    )
+    by_weight = _dot(features, of_features.again) + of_ones.value
+    by_x, by_y = _dot(features, of_features.by_x) + of_ones.by_x, _dot(features, of_features.by_y) + of_ones.by_y
+    by_motion = jnp.stack([by_x, by_y], axis=-1)
+    return of_features.value * importance[..., None], by_weight, by_motion * importance[..., None]
 
 
 accumulate.defvjp(_forward, _backward)
+
+
+class Fetched(NamedTuple):
+    """A plane at the ends of the motion."""
+
+    value: Array
+    """bilinear, 0 outside"""
+    again: Array
+    """the same"""
+    by_x: Array
+    """derivative by the motion along x"""
+    by_y: Array
+
+
+def _sums_by_products(values: Array, importance: Array, motion: Array) -> tuple[Array, Array]:
+    result = products.scatter(jnp.concatenate([values, importance[..., None]], axis=-1), motion)
+    return result[..., :-1], result[..., -1]
+
+
+def _fetched_by_products(by_sum: Array, by_total: Array, motion: Array) -> tuple[Fetched, Fetched]:
+    both = jnp.concatenate([by_sum, by_total[..., None]], axis=-1)
+    value, by_x, by_y = products.gather(both, motion)
+    fetched = Fetched(value, value, by_x, by_y)
+    return Fetched(*(a[..., :-1] for a in fetched)), Fetched(*(a[..., -1] for a in fetched))
+
+
+def _sums_by_scatters(values: Array, importance: Array, motion: Array) -> tuple[Array, Array]:
+    ends = _ends(motion)
+    return _scatter(values, ends), _scatter(importance[..., None], ends)[..., 0]
+
+
+def _fetched_by_gathers(by_sum: Array, by_total: Array, motion: Array) -> tuple[Fetched, Fetched]:
+    ends = _ends(motion)
+    return _gather(by_sum, ends), Fetched(*(a[..., 0] for a in _gather(by_total[..., None], ends)))
 
 
 SPARE = 2  # rows and columns on each side of the picture: what ends outside ends there, and indices need no mask
@@ -39,7 +83,7 @@ SPARE = 2  # rows and columns on each side of the picture: what ends outside end
 class Ends(NamedTuple):
     """Where the motion of each source pixel ends, [b, h, w]."""
 
-    index: Array
+    corner: Array
     """of the upper left of the four pixels around the end, in the padded pictures, flat"""
     x: Array
     """fraction of the way to the right ones"""
@@ -64,37 +108,18 @@ def _ends(motion: Array) -> Ends:
     return Ends((first + row) * stride + column, fraction[..., 0], fraction[..., 1], stride)
 
 
-def scattered(features: Array, importance: Array, motion: Array) -> tuple[Array, Array]:
-    """`accumulate`, by scattering."""
-    ends = _ends(motion)
-    return _scatter(features * importance[..., None], ends), _scatter(importance[..., None], ends)[..., 0]
-
-
 def _scatter(values: Array, ends: Ends) -> Array:
     batch, height, _, channels = values.shape
-    index, x, y, stride = ends
+    corner, x, y, stride = ends
     result = jnp.zeros((batch * (height + 2 * SPARE) * stride, channels), values.dtype)
     for offset, share in ((0, (1 - x) * (1 - y)), (1, x * (1 - y)), (stride, (1 - x) * y), (stride + 1, x * y)):
         updates = (values * share[..., None]).reshape(-1, channels)
-        result = result.at[index.reshape(-1) + offset].add(updates, mode="promise_in_bounds")
+        result = result.at[corner.reshape(-1) + offset].add(updates, mode="promise_in_bounds")
     return result.reshape(batch, -1, stride, channels)[:, SPARE:-SPARE, SPARE:-SPARE]
 
 
-def gathered(
-    features: Array, importance: Array, motion: Array, by_sum: Array, by_total: Array
-) -> tuple[Array, Array, Array]:
-    """Gradients of features, importance and motion from those of the sums, by gathering."""
-    ends = _ends(motion)
-    value, value_again, by_x, by_y = _gather(by_sum, ends)
-    total, _, total_x, total_y = (g[..., 0] for g in _gather(by_total[..., None], ends))
-    of_importance = _dot(features, value_again) + total
-    of_motion = jnp.stack([_dot(features, by_x) + total_x, _dot(features, by_y) + total_y], axis=-1)
-    return value * importance[..., None], of_importance, of_motion * importance[..., None]
-
-
-def _gather(values: Array, ends: Ends) -> tuple[Array, Array, Array, Array]:
-    """Bilinear values at the ends, the same again, and their derivatives along x and y."""
-    index, x, y, stride = ends[0], ends.x[..., None], ends.y[..., None], ends.stride
+def _gather(values: Array, ends: Ends) -> Fetched:
+    x, y, stride = ends.x[..., None], ends.y[..., None], ends.stride
     spare = ((0, 0), (SPARE, SPARE), (SPARE, SPARE), (0, 0))
     padded = jnp.pad(values, spare).reshape(-1, values.shape[-1])
 
@@ -106,12 +131,12 @@ def _gather(values: Array, ends: Ends) -> tuple[Array, Array, Array, Array]:
 
     # On a CPU a row fetched for a single use costs nothing, one kept for a second use a pass through memory. Behind
     # the barrier the compiler does not see that these are the same.
-    first, second, third, fourth = lax.optimization_barrier((index,) * 4)
+    first, second, third, fourth = lax.optimization_barrier((ends.corner,) * 4)
     a, b, c, d = corners(third)
     by_x = (1 - y) * (b - a) + y * (d - c)
     a, b, c, d = corners(fourth)
     by_y = (1 - x) * (c - a) + x * (d - b)
-    return value(*corners(first)), value(*corners(second)), by_x, by_y
+    return Fetched(value(*corners(first)), value(*corners(second)), by_x, by_y)
 
 
 def _dot(a: Array, b: Array) -> Array:
