@@ -36,11 +36,13 @@ def divides(count: int) -> bool:
     return count % jax.sharding.get_abstract_mesh().size == 0
 
 
-def per_device(function: Callable[..., jax.Array], *arrays: jax.Array) -> jax.Array:
-    """`function` of slices [b * k, ...], each device on its own: for kernels, which the compiler cannot split."""
-    if jax.sharding.get_abstract_mesh().empty:
-        return function(*arrays)
-    return jax.shard_map(function, in_specs=(SLICES,) * len(arrays), out_specs=SLICES, check_vma=False)(*arrays)
+def per_device(function: Callable[..., Any], spec: PartitionSpec) -> Callable[..., Any]:
+    """`function` on every device for its own part of the arguments, whose leading axes are split by `spec`.
+
+    For what the compiler cannot split, such as kernels of our own. Without a mesh it is `function` itself.
+    """
+    mesh = jax.sharding.get_abstract_mesh()
+    return function if mesh.empty else jax.shard_map(function, in_specs=spec, out_specs=spec, check_vma=False)
 
 
 def whole(parameter: jax.Array, dtype: Any) -> jax.Array:

@@ -192,7 +192,7 @@ class Attention(nnx.Module):
         projected = [project(tokens) for project in (self.to_q, self.to_k, self.to_v)]
         if self._fuses(tokens):
             fused = functools.partial(fused_attention.attend, head_channels=self.head_channels)
-            return self.to_out(placement.per_device(fused, *projected))
+            return self.to_out(placement.per_device(fused, placement.SLICES)(*projected))
         heads = [x.reshape(*x.shape[:-1], -1, self.head_channels) for x in projected]
         return self.to_out(attend(*heads).reshape(tokens.shape))
 

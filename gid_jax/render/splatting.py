@@ -12,6 +12,8 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
+from gid_jax.render import accumulation
+
 ALPHA = 2.0  # per pixel of mean motion at a width of 256
 LARGEST_DROP = -60.0  # exp of less underflows in float32
 
@@ -27,30 +29,33 @@ def splat(
 
     `weight` is W, the mean motion magnitude in pixels of this resolution (>= 0); `alpha` is per pixel, by default
     2 * 256 / w, so that a picture splats alike at every resolution. A target pixel where no weight arrived has value
-    0 and hole 1. Differentiable in features, motion and weight.
+    0 and hole 1. Differentiable in features, motion and weight. Computed in float32, in float64 if features are.
     """
     batch, (height, width, channels) = features.shape[:-3], features.shape[-3:]
+    dtype = jnp.promote_types(features.dtype, jnp.float32)
     if mode == "average" or weight is None:
         if mode != "average":
             raise ValueError(f"mode {mode!r} needs a weight")
-        importance = jnp.ones((*batch, height, width), jnp.float32)
+        importance = jnp.ones((*batch, height, width), dtype)
     elif mode == "softmax":
         scale = ALPHA * 256 / width if alpha is None else alpha
         peak = jax.lax.stop_gradient(jnp.max(weight, axis=(-2, -1), keepdims=True))
-        importance = jnp.exp(jnp.maximum(scale * (weight.astype(jnp.float32) - peak), LARGEST_DROP))
+        importance = jnp.exp(jnp.maximum(scale * (weight.astype(dtype) - peak.astype(dtype)), LARGEST_DROP))
     elif mode == "linear":
-        importance = weight.astype(jnp.float32)
+        importance = weight.astype(dtype)
     else:
         raise ValueError(f"mode is 'softmax', 'linear' or 'average', not {mode!r}")
 
-    weighted = jnp.concatenate([features.astype(jnp.float32) * importance[..., None], importance[..., None]], axis=-1)
-    summed = _scatter(
-        weighted.reshape(-1, height, width, channels + 1), motion.astype(jnp.float32).reshape(-1, height, width, 2)
-    ).reshape(*batch, height, width, channels + 1)
-    total = summed[..., -1:]
+    summed, total = accumulation.accumulate(
+        features.astype(dtype).reshape(-1, height, width, channels),
+        importance.reshape(-1, height, width),
+        motion.astype(dtype).reshape(-1, height, width, 2),
+    )
+    total = total[..., None]
     arrived = total > 0
-    warped = jnp.where(arrived, summed[..., :-1] / jnp.where(arrived, total, 1.0), 0.0)
-    return warped.astype(features.dtype), 1.0 - arrived.astype(jnp.float32)
+    warped = jnp.where(arrived, summed / jnp.where(arrived, total, 1), 0)
+    holes = 1 - arrived.astype(jnp.float32)
+    return warped.reshape(features.shape).astype(features.dtype), holes.reshape(*batch, height, width, 1)
 
 
 def splat_picture(
@@ -59,32 +64,3 @@ def splat_picture(
     """A picture carried along `motion` without any network: holes show what was there before."""
     warped, holes = splat(image, motion, weight)
     return jnp.where(holes > 0, image, warped)
-
-
-def _scatter(values: Array, motion: Array) -> Array:
-    """Sums [b, h, w, c] values into the four pixels around p + F(p); what leaves the picture is dropped."""
-    batch, height, width, channels = values.shape
-    # Floor and fraction of the displacement, not of the position: float32 keeps its digits far from the origin.
-    whole = jnp.floor(motion)
-    fraction = motion - whole
-    whole = jnp.clip(whole, -(2.0**20), 2.0**20).astype(jnp.int32)
-    x = jnp.arange(width, dtype=jnp.int32)[None, None, :] + whole[..., 0]
-    y = jnp.arange(height, dtype=jnp.int32)[None, :, None] + whole[..., 1]
-    fx, fy = fraction[..., 0], fraction[..., 1]
-    # One spare row and column around the picture take what falls outside, so that indices need no mask.
-    padded = (height + 2) * (width + 2)
-    first = jnp.arange(batch, dtype=jnp.int32)[:, None, None] * padded
-    result = jnp.zeros((batch * padded, channels), values.dtype)
-    for dx, dy, share in (
-        (0, 0, (1 - fx) * (1 - fy)),
-        (1, 0, fx * (1 - fy)),
-        (0, 1, (1 - fx) * fy),
-        (1, 1, fx * fy),
-    ):
-        column = jnp.clip(x + dx, -1, width) + 1
-        row = jnp.clip(y + dy, -1, height) + 1
-        index = first + row * (width + 2) + column
-        result = result.at[index.reshape(-1)].add(
-            (values * share[..., None]).reshape(-1, channels), mode="promise_in_bounds"
-        )
-    return result.reshape(batch, height + 2, width + 2, channels)[:, 1:-1, 1:-1]
