@@ -1,5 +1,7 @@
 """Stage 3 with more chips than volumes: what the compiled step sends between devices."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -11,30 +13,37 @@ from gid_jax import placement
 from gid_jax.training import compiled, sharding
 
 
-def sent(mesh, batch_size=2):
+def compile_step(mesh, batch_size=2):
+    """The program's state shapes and placements, and its compiled text."""
     config = tiny.load_config("coordinated", batch_size=batch_size)
     config.mesh = ConfigDict(mesh)
     devices = jax.devices()[: mesh["data"] * mesh["fsdp"] * mesh["freq"]]
-    return compiled.collectives(compiled.lower_step(config, sharding.make_mesh(mesh, devices))[1].compile().as_text())
+    program, lowered = compiled.lower_step(config, sharding.make_mesh(mesh, devices))
+    return program, lowered.compile().as_text()
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [2, 6], ids=["one volume a share", "three volumes a share"])
-def test_slices_are_exchanged_for_positions_and_nothing_else_moves(batch_size):
+def test_slices_are_exchanged_for_positions_kernels_gathered_and_nothing_else_moves(batch_size):
     """Per frequency attention one all-to-all there and one back, in the forward and in the backward pass."""
     config = tiny.load_config("coordinated")
     blocks = config.model.unet.blocks_per_level
     levels = len(config.model.unet.multipliers)
     layers = levels * blocks + 2 + levels * (blocks + 1)
-    found = sent({"data": 2, "fsdp": 1, "freq": 4}, batch_size)
+    program, text = compile_step({"data": 2, "fsdp": 1, "freq": 4}, batch_size)
+    found = compiled.collectives(text)
     assert "collective-permute" not in found
     assert found["all-to-all"]["count"] <= 4 * layers
-    assert found.get("all-gather", {"bytes": 0})["bytes"] < 2**16  # no activations
+    leaves = zip(jax.tree.leaves(program.shapes), jax.tree.leaves(program.shardings), strict=True)
+    split = {leaf.shape for leaf, place in leaves if not place.is_fully_replicated}
+    gathered = re.findall(r"= \w+\[([\d,]+)\]\S* all-gather", text)
+    assert gathered and {tuple(map(int, sizes.split(","))) for sizes in gathered} <= split
 
 
 @pytest.mark.slow
 def test_without_sharing_of_slices_only_gradients_are_summed():
-    assert sent({"data": 2, "fsdp": 1, "freq": 1}).keys() == {"all-reduce"}
+    _, text = compile_step({"data": 2, "fsdp": 1, "freq": 1})
+    assert compiled.collectives(text).keys() == {"all-reduce"}
 
 
 def test_joined_slices_stay_where_they_are_and_come_back():
