@@ -48,7 +48,7 @@ class ModulatedConv(nnx.Module):
         if below is None:
             y = self.conv(x * scale)
         else:
-            kernel, doubled = self.conv.kernel[...].astype(self.conv.dtype), below.shape[-1]
+            kernel, doubled = placement.whole(self.conv.kernel[...], self.conv.dtype), below.shape[-1]
             y = layers.convolve(x * scale[..., doubled:], kernel[:, :, doubled:], 1, self.conv.padding)
             y += layers.convolve_doubled(below * scale[..., :doubled], kernel[:, :, :doubled])
         y = y * layers.per_sample(demodulation).astype(y.dtype) + layers.per_channel(self.bias[...], y)
