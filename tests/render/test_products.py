@@ -122,6 +122,7 @@ print("kernels", text.count('custom_call_target="tpu_custom_call"'))
 """
 
 
+@pytest.mark.slow
 def test_the_program_for_tpus_has_kernels_and_neither_scatter_nor_gather():
     environment = {"TPU_SKIP_MDS_QUERY": "1", "ALLOW_MULTIPLE_LIBTPU_LOAD": "1", "JAX_PLATFORMS": "cpu"}
     result = subprocess.run([sys.executable, "-c", TPU], capture_output=True, text=True, env=os.environ | environment)
