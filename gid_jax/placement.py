@@ -4,6 +4,7 @@ Axes: `data` and `fsdp` share the examples of a batch, `freq` the K frequency sl
 of this does nothing.
 """
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -31,18 +32,22 @@ def on_tpu() -> bool:
     return (jax.default_backend() if device is None else device.platform) == "tpu"
 
 
-def divides(count: int) -> bool:
-    """Can the mesh, if any, share so many slices evenly?"""
-    return count % jax.sharding.get_abstract_mesh().size == 0
-
-
 def per_device(function: Callable[..., Any], spec: PartitionSpec) -> Callable[..., Any]:
     """`function` on every device for its own part of the arguments, whose leading axes are split by `spec`.
 
-    For what the compiler cannot split, such as kernels of our own. Without a mesh it is `function` itself.
+    For what the compiler cannot split, such as kernels of our own. Where the mesh does not divide the arguments every
+    device works on all of them. Without a mesh it is `function` itself.
     """
     mesh = jax.sharding.get_abstract_mesh()
-    return function if mesh.empty else jax.shard_map(function, in_specs=spec, out_specs=spec, check_vma=False)
+    if mesh.empty:
+        return function
+    shares = math.prod(mesh.shape[axis] for axis in spec[0])
+
+    def on_each(*arrays: jax.Array) -> Any:
+        own = REPLICATED if any(len(array) % shares for array in arrays) else spec
+        return jax.shard_map(function, in_specs=own, out_specs=own, check_vma=False)(*arrays)
+
+    return on_each
 
 
 def whole(parameter: jax.Array, dtype: Any) -> jax.Array:

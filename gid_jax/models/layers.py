@@ -198,10 +198,8 @@ class Attention(nnx.Module):
 
     def _fuses(self, tokens: jax.Array) -> bool:
         """On TPUs the scores of pictures [n, tokens, channels] stay on the chip."""
-        if tokens.ndim != 3 or not placement.on_tpu():
-            return False
-        pictures, count, channels = tokens.shape
-        return placement.divides(pictures) and fused_attention.fits(count, channels, self.head_channels)
+        pictures = tokens.ndim == 3 and placement.on_tpu()
+        return pictures and fused_attention.fits(tokens.shape[1], tokens.shape[2], self.head_channels)
 
 
 class SpatialAttention(nnx.Module):

@@ -59,3 +59,19 @@ def test_joined_slices_stay_where_they_are_and_come_back():
     np.testing.assert_array_equal(back, x)
     assert sorted(np.asarray(joined)[:, 0].tolist()) == sorted(x[..., 0].reshape(-1).tolist())
     assert not compiled.collectives(text)
+
+
+@pytest.mark.parametrize("count", [4, 3], ids=["shared", "not divided"])
+def test_a_function_of_our_own_sees_its_device_s_part_or_all(count):
+    mesh = sharding.make_mesh({"data": 2, "fsdp": 1, "freq": 4})
+    seen = []
+
+    def double(x):
+        seen.append(x.shape)
+        return 2 * x
+
+    x = jnp.arange(3 * count).reshape(count, 3)
+    with jax.set_mesh(mesh):
+        doubled = jax.jit(placement.per_device(double, placement.BATCH))(x)
+    np.testing.assert_array_equal(doubled, 2 * x)
+    assert seen == [(count // 2 if count == 4 else count, 3)]
