@@ -57,6 +57,7 @@ def test_whatever_happens_is_a_verdict_on_the_video(function, reason, monkeypatc
 
 def test_a_stream_in_a_garbage_cycle_closes_its_connection_once(monkeypatch):
     list(isolation.iterate(misbehaviour.shout, CLIP, 1))  # an idle child, which the collector meets before the stream
+    gc.collect()  # what earlier tests left behind
     closed, close = [], isolation.Connection._close
     monkeypatch.setattr(isolation.Connection, "_close", lambda self: (closed.append(self._handle), close(self)))
     cycle = [isolation.iterate(misbehaviour.shout, CLIP, 10**5)]
