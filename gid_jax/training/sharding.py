@@ -1,7 +1,7 @@
 """Where arrays live: a mesh of `data` x `fsdp` x `freq`, and rules from paths to placements.
 
-Batches are split over (data, fsdp), the K frequencies of volumes also over `freq`. Parameters, their average and the
-optimiser state are split over `fsdp` at rest. Models know nothing of this, but for frequency attention.
+Batches are split over (data, fsdp), the K frequencies of volumes also over `freq`. Kernels, their average and their
+optimiser state are split over (fsdp, freq) at rest; the layers that use a kernel ask for the whole (`placement.whole`).
 """
 
 import re
