@@ -39,12 +39,12 @@ class BundleModel:
 
     def render(self, image: np.ndarray, motions: np.ndarray, weight: np.ndarray) -> np.ndarray:
         networks, params = self._bundle.networks, self._bundle.params["renderer"]
-        pyramid = _encode(networks, params, image)
+        encoded = _encode(networks, params, image)
         frames = []
         for first in range(0, len(motions), FRAMES_AT_ONCE):
             wanted = motions[first : first + FRAMES_AT_ONCE]
             filled = np.pad(wanted, ((0, FRAMES_AT_ONCE - len(wanted)), (0, 0), (0, 0), (0, 0)))  # one compiled size
-            frames.append(np.asarray(_render(networks, params, pyramid, image, filled, weight))[: len(wanted)])
+            frames.append(np.asarray(_render(networks, params, encoded, image, filled, weight))[: len(wanted)])
         return np.concatenate(frames)
 
 
@@ -55,7 +55,7 @@ def _encode(networks: Networks, params: dict, image: jax.Array) -> Any:
 
 @functools.partial(jax.jit, static_argnums=0)
 def _render(
-    networks: Networks, params: dict, pyramid: Any, image: jax.Array, motions: jax.Array, weight: jax.Array
+    networks: Networks, params: dict, encoded: Any, image: jax.Array, motions: jax.Array, weight: jax.Array
 ) -> jax.Array:
     renderer = networks.renderer.bind(params)
-    return jax.vmap(lambda motion: renderer.render(pyramid, image[None], motion[None], weight[None])[0])(motions)
+    return jax.vmap(lambda motion: renderer.render(encoded, image[None], motion[None], weight[None])[0])(motions)

@@ -171,14 +171,14 @@ def render_frames(
     spectrum = magnify * from_rest(spectrum)
     weight = splatting_weight(spectrum, height, width)
     networks, params = bundle.networks, bundle.params["renderer"]
-    pyramid = _encode(networks, params, image)
+    encoded = _encode(networks, params, image)
     times = np.asarray(times, np.float64)
     chunk = max(1, min(8, len(times), PIXELS_AT_ONCE // (height * width)))
     ahead: tuple[Array, int] | None = None
     for first in range(0, len(times), chunk):
         wanted = times[first : first + chunk]
         padded = np.pad(wanted, (0, chunk - len(wanted)), mode="edge")  # one compiled size
-        frames = _render(networks, params, pyramid, image, weight, at_times(spectrum, padded))
+        frames = _render(networks, params, encoded, image, weight, at_times(spectrum, padded))
         if ahead is not None:
             yield from np.asarray(ahead[0])[: ahead[1]]
         ahead = frames, len(wanted)
@@ -200,9 +200,9 @@ def _encode(networks: Networks, params: dict, image: Array) -> Any:
 
 
 @functools.partial(jax.jit, static_argnums=0)
-def _render(networks: Networks, params: dict, pyramid: Any, image: Array, weight: Array, motion: Array) -> Array:
+def _render(networks: Networks, params: dict, encoded: Any, image: Array, weight: Array, motion: Array) -> Array:
     renderer = networks.renderer.bind(params)
     motion = resize_motion(motion, *image.shape[:2])
-    render = functools.partial(renderer.render, pyramid, image[None])
+    render = functools.partial(renderer.render, encoded, image[None])
     frames = jax.vmap(lambda field: render(field[None], weight[None])[0])(motion)
     return jnp.round(255 * jnp.clip(frames, 0, 1)).astype(jnp.uint8)

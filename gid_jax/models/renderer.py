@@ -6,7 +6,7 @@ style). The style depends on I0 alone and nothing is random, so that frames of o
 """
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import Literal, NamedTuple, get_args
 
 import jax
 import jax.numpy as jnp
@@ -17,12 +17,21 @@ from gid_jax.models import layers
 from gid_jax.models.resnet import FeaturePyramid
 from gid_jax.render.pyramid import halve, motion_pyramid, weight_pyramid
 from gid_jax.render.splatting import splat
+from gid_jax.render.tangents import from_planes, spline_slopes, to_planes
 from gid_jax.render.warp import backward_warp
 
 Splatting = Literal["softmax", "average", "learned", "backward"]
 SPLATTING: tuple[Splatting, ...] = get_args(Splatting)
 IMAGE_MEAN, IMAGE_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 EPSILON = 1e-8
+PLANES = 9  # numbers that carry a pixel's colour
+
+
+class Encoded(NamedTuple):
+    """What all frames of a picture share, of the padded picture."""
+
+    pyramid: list[jax.Array]  # features, finest first
+    slopes: jax.Array  # float32 [b, h, w, 6]
 
 
 class ModulatedConv(nnx.Module):
@@ -72,6 +81,8 @@ class Renderer(nnx.Module):
     `width` is the ResNet's (64 in ResNet-34), `decoder_channels` the decoder's widths, finest first, one for each
     of the 1 to 6 levels. Pictures of any size are reflect-padded to multiples of 2^(levels - 1) and cropped back.
 
+    The picture itself is carried with its slopes (`render.tangents`), and the decoder's output is added to it.
+
     `splatting` is how features are warped: "softmax" by W; for comparison "average" (all pixels alike), "learned" (a
     weight predicted from the features; with one level the "baseline splat" of the paper's Table 2) and "backward"
     (every pixel of frame t fetches from where its own motion in frame 0, reversed, leads).
@@ -105,38 +116,40 @@ class Renderer(nnx.Module):
         learned = splatting == "learned"
         self.importance = layers.Conv(features[0], 1, gain=0, dtype=dtype, rngs=rngs) if learned else None
 
-    def encode(self, image: jax.Array) -> list[jax.Array]:
-        """Pictures [b, h, w, 3] in [0, 1] -> features of the padded picture, finest first: once for all frames."""
+    def encode(self, image: jax.Array) -> Encoded:
+        """Pictures [b, h, w, 3] in [0, 1] -> features and slopes: once for all frames."""
         mean, std = jnp.asarray(IMAGE_MEAN), jnp.asarray(IMAGE_STD)
         image = self._pad(image)
-        return self.pyramid((image - layers.per_channel(mean, image)) / layers.per_channel(std, image))
+        pyramid = self.pyramid((image - layers.per_channel(mean, image)) / layers.per_channel(std, image))
+        return Encoded(pyramid, spline_slopes(image.astype(jnp.float32)))
 
-    def render(self, pyramid: list[jax.Array], image: jax.Array, motion: jax.Array, weight: jax.Array) -> jax.Array:
+    def render(self, encoded: Encoded, image: jax.Array, motion: jax.Array, weight: jax.Array) -> jax.Array:
         """Frame t, float32 [b, h, w, 3], about [0, 1] (not clipped).
 
-        `pyramid` is `encode(image)`; `motion` [b, h, w, 2] is F_t in pixels; `weight` [b, h, w] is W, the mean motion
+        `encoded` is `encode(image)`; `motion` [b, h, w, 2] is F_t in pixels; `weight` [b, h, w] is W, the mean motion
         magnitude over the clip in pixels.
         """
         height, width = image.shape[1:3]
         image, motion, weight = self._pad(image), self._pad(motion), self._pad(weight[..., None])[..., 0]
+        pyramid = encoded.pyramid
         motions, weights = motion_pyramid(motion, self.levels), self._weights(pyramid, weight)
         style = self._style(pyramid[-1])
         below = None
         for level, decode in zip(reversed(range(self.levels)), self.decoder, strict=True):
             features = pyramid[level].astype(jnp.float32)
             if level == 0:
-                features = jnp.concatenate([features, image.astype(jnp.float32)], axis=-1)
+                features = jnp.concatenate([features, self._planes(image, encoded.slopes, motion)], axis=-1)
             warped, holes = self._warp(features, motions[level], weights[level])
             if level == 0:
-                picture = fill_holes(warped[..., -3:], holes, self.levels)
-                warped = jnp.concatenate([warped[..., :-3], picture], axis=-1)
+                picture = fill_holes(self._picture(warped[..., -PLANES:], motion), holes, self.levels)
+                warped = jnp.concatenate([warped[..., :-PLANES], picture], axis=-1)
             x = jnp.concatenate([warped.astype(self.dtype), holes.astype(self.dtype)], axis=-1)
             x = layers.rematerialise(decode, x, style, below) if self.remat else decode(x, style, below)
             below = x
         return (picture + self.conv_out(x).astype(jnp.float32))[:, :height, :width]
 
     def __call__(self, image: jax.Array, motion: jax.Array, weight: jax.Array) -> jax.Array:
-        """`render` of the picture's own pyramid."""
+        """`render` of the picture's own features."""
         return self.render(self.encode(image), image, motion, weight)
 
     def _weights(self, pyramid: list[jax.Array], weight: jax.Array) -> list[jax.Array]:
@@ -155,6 +168,13 @@ class Renderer(nnx.Module):
         if self.splatting == "average":
             return splat(features, motion, mode="average")
         return splat(features, motion, weight, alpha=None if self.importance is None else 1.0)
+
+    def _planes(self, image: jax.Array, slopes: jax.Array, motion: jax.Array) -> jax.Array:
+        backward = self.splatting == "backward"
+        return to_planes(image.astype(jnp.float32), slopes, jnp.zeros_like(motion) if backward else motion)
+
+    def _picture(self, planes: jax.Array, motion: jax.Array) -> jax.Array:
+        return from_planes(planes, -motion if self.splatting == "backward" else None)
 
     def _style(self, features: jax.Array) -> jax.Array:
         pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
