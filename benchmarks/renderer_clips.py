@@ -1,12 +1,13 @@
 """Renderers on real clips that they were not trained on: the clips' own motion in, frames out.
 
     python benchmarks/renderer_clips.py --bundle=BUNDLE [--baseline=BUNDLE] [--out=FOLDER]
-        [--clips=../shared/clips] [--names=fern,rose,cloth,leaves_close,tree_0,captured_tree]
+        [--clips=../shared/clips] [--names=fern,rose,cloth,leaves_close,tree_0,captured_tree] [--size=512x288]
 
 Motion is the flow of preset `accurate` from the first frame to 149 later ones (loops go on past their end), as a
-spectrum of K frequencies; every fifth frame is rendered with it and compared with the clip's, at the size of
-the bundle. `splat` are the picture's pixels carried along, holes filled with the start frame; `repeat_i0` is the start
-frame. Printed last: the mean over clips of PSNR minus that of the better of these two, and of LPIPS over it.
+spectrum of K frequencies; every fifth frame is rendered with it and compared with the clip's, at the bundle's size or
+`--size`. `splat` are the picture's pixels carried along, holes filled with the start frame; `repeat_i0` is the start
+frame. `sharp` is `splat` of pixels that bring their slopes, which is what the renderer starts from. Printed last: the
+mean over page clips of PSNR minus that of the better of `splat` and `repeat_i0`, and of LPIPS over it.
 `--baseline` names a bundle whose renderer is that of the paper's ablation (`--config.model.splatting=learned`, one
 level). `--out` gets for each clip a picture: start frame, splat, baseline, ours, truth.
 """
@@ -16,6 +17,8 @@ import json
 from pathlib import Path
 
 import av
+import jax
+import jax.numpy as jnp
 import numpy as np
 from absl import flags
 from PIL import Image, ImageOps
@@ -27,6 +30,8 @@ from gid_jax.evaluation import rendering
 from gid_jax.evaluation.model import BundleModel
 from gid_jax.inference.bundle import load_bundle
 from gid_jax.motion.spectrum import at_times, to_spectrum
+from gid_jax.render.splatting import splat
+from gid_jax.render.tangents import from_planes, spline_slopes, to_planes
 
 CAPTURED, CAPTURED_FRAMES, CAPTURED_FPS = "captured_tree", 49, 15
 CLIPS = ["fern", "rose", "cloth", "leaves_close", "tree_0", CAPTURED]
@@ -35,6 +40,7 @@ flags.DEFINE_string("bundle", None, "the renderer", flag_values=FLAGS)
 flags.DEFINE_string("baseline", None, "a second one", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "folder for the pictures", flag_values=FLAGS)
 flags.DEFINE_string("clips", "../shared/clips", "folder of the clips", flag_values=FLAGS)
+flags.DEFINE_string("size", None, "width x height; by default the bundle's", flag_values=FLAGS)
 flags.DEFINE_list("names", CLIPS, "how the files' names begin", flag_values=FLAGS)
 
 NUM_FRAMES, FPS, NUM_FREQUENCIES = 150, 30, 16
@@ -64,12 +70,23 @@ def motion(frames: np.ndarray, fps: float) -> np.ndarray:
     return np.asarray(at_times(to_spectrum(exact, below), np.arange(len(frames)), len(frames)))
 
 
+@jax.jit
+def sharp(image: jax.Array, motions: jax.Array, weight: jax.Array) -> jax.Array:
+    def frame(motion: jax.Array) -> jax.Array:
+        planes, holes = splat(to_planes(image, spline_slopes(image), motion), motion, weight)
+        return jnp.where(holes > 0, image, from_planes(planes))
+
+    return jax.lax.map(frame, motions)
+
+
 def main(arguments: list[str]) -> None:
     if not FLAGS.bundle:
         raise UserError("--bundle is missing: a folder that gid_jax.export wrote")
     named = {"ours": FLAGS.bundle, "baseline": FLAGS.baseline}
     models = {name: BundleModel(load_bundle(folder)) for name, folder in named.items() if folder}
     width, height = models["ours"].width, models["ours"].height
+    if FLAGS.size:
+        width, height = (int(number) for number in FLAGS.size.split("x"))
     table: dict[str, dict[str, dict[str, float]]] = {}
     for clip in FLAGS.names:
         frames = read(clip, width, height)
@@ -78,6 +95,7 @@ def main(arguments: list[str]) -> None:
         weight = np.linalg.norm(motions, axis=-1).mean(axis=0)
         shown = {name: model.render(frames[0], motions[times], weight) for name, model in models.items()}
         shown["splat"] = np.asarray(rendering.splatted(frames[0], motions[times], weight))
+        shown["sharp"] = np.asarray(sharp(frames[0], motions[times], weight))
         shown["repeat_i0"] = np.broadcast_to(frames[0], truth.shape)
         table[clip] = {name: rendering.figures(pictures, truth, (width, height)) for name, pictures in shown.items()}
         for name, row in table[clip].items():
