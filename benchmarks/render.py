@@ -1,6 +1,6 @@
 """Frames from a picture and its spectrum: speed here and projected, flicker of what stands still, memory.
 
-    PYTHONPATH=. python benchmarks/render.py [--parts=speed,flicker,memory] [--frames=150] [--clips=19]
+    PYTHONPATH=. python benchmarks/render.py [--parts=memory,speed,flicker] [--frames=150] [--clips=19]
 
 Pictures are 512 x 288. Speed: frames a second of `render_frames` after compilation, alone and written as mp4, and the
 processor time of a frame, which other work on the machine does not lengthen. Operations and bytes of a frame are the
@@ -11,7 +11,8 @@ scatter at its bytes only, which a TPU does not reach.
 Flicker: mean |frame t + 1 - frame t| of 8-bit values, in units of 1/255, over the pixels with mean |F_t| below 0.05 px.
 Motion is the exact one of procedural scenes, and what the bundle predicts for the first pictures of the page clips.
 
-Memory: peak of a process that writes so many frames as mp4.
+Memory: peak of a process that writes so many frames as mp4. It is measured first, as Linux counts what a process
+holds towards the peak of those it starts.
 """
 
 import json
@@ -41,7 +42,7 @@ from gid_jax.models.network import Network
 from gid_jax.models.renderer import Renderer
 from gid_jax.motion.spectrum import to_spectrum
 
-PARTS = ("speed", "flicker", "memory")
+PARTS = ("memory", "speed", "flicker")
 FLAGS = flags.FlagValues()
 flags.DEFINE_list("parts", list(PARTS), "what to measure", flag_values=FLAGS)
 flags.DEFINE_string("bundle", str(DEMO), "trained models", flag_values=FLAGS)
