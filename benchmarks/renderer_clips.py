@@ -1,11 +1,11 @@
 """Renderers on real clips that they were not trained on: the clips' own motion in, frames out.
 
     python benchmarks/renderer_clips.py --bundle=BUNDLE [--baseline=BUNDLE] [--out=FOLDER]
-        [--clips=../shared/clips] [--names=fern,rose,cloth,leaves_close,tree_0,captured_tree] [--size=512x288]
+        [--clips=../shared/clips] [--names=fern,rose,cloth,leaves_close,tree_0,captured_tree] [--width=512 --height=288]
 
 Motion is the flow of preset `accurate` from the first frame to 149 later ones (loops go on past their end), as a
 spectrum of K frequencies; every fifth frame is rendered with it and compared with the clip's, at the bundle's size or
-`--size`. `splat` are the picture's pixels carried along, holes filled with the start frame; `repeat_i0` is the start
+another. `splat` are the picture's pixels carried along, holes filled with the start frame; `repeat_i0` is the start
 frame. `sharp` is `splat` of pixels that bring their slopes, which is what the renderer starts from. Printed last: the
 mean over page clips of PSNR minus that of the better of `splat` and `repeat_i0`, and of LPIPS over it.
 `--baseline` names a bundle whose renderer is that of the paper's ablation (`--config.model.splatting=learned`, one
@@ -40,7 +40,8 @@ flags.DEFINE_string("bundle", None, "the renderer", flag_values=FLAGS)
 flags.DEFINE_string("baseline", None, "a second one", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "folder for the pictures", flag_values=FLAGS)
 flags.DEFINE_string("clips", "../shared/clips", "folder of the clips", flag_values=FLAGS)
-flags.DEFINE_string("size", None, "width x height; by default the bundle's", flag_values=FLAGS)
+flags.DEFINE_integer("width", None, "px; by default the bundle's", lower_bound=16, flag_values=FLAGS)
+flags.DEFINE_integer("height", None, "px; by default the bundle's", lower_bound=16, flag_values=FLAGS)
 flags.DEFINE_list("names", CLIPS, "how the files' names begin", flag_values=FLAGS)
 
 NUM_FRAMES, FPS, NUM_FREQUENCIES = 150, 30, 16
@@ -84,9 +85,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("--bundle is missing: a folder that gid_jax.export wrote")
     named = {"ours": FLAGS.bundle, "baseline": FLAGS.baseline}
     models = {name: BundleModel(load_bundle(folder)) for name, folder in named.items() if folder}
-    width, height = models["ours"].width, models["ours"].height
-    if FLAGS.size:
-        width, height = (int(number) for number in FLAGS.size.split("x"))
+    width, height = FLAGS.width or models["ours"].width, FLAGS.height or models["ours"].height
     table: dict[str, dict[str, dict[str, float]]] = {}
     for clip in FLAGS.names:
         frames = read(clip, width, height)
