@@ -22,8 +22,8 @@ import orbax.checkpoint as ocp
 from absl import flags
 
 from gid_jax import cli
+from gid_jax.checkpoints.checkpoint import PARTS, newest_step
 from gid_jax.errors import UserError
-from gid_jax.training.checkpoint import PARTS, newest_step
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer("kills", 20, "how many", lower_bound=1, flag_values=FLAGS)

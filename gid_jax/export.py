@@ -10,11 +10,11 @@ import numpy as np
 from absl import flags
 
 from gid_jax import cli
+from gid_jax.checkpoints.checkpoint import Stage, load_stage
 from gid_jax.errors import UserError
 from gid_jax.inference.bundle import Bundle, check_target, flatten, save_bundle
 from gid_jax.tasks.denoiser import full_params
 from gid_jax.tasks.renderer import renderer_params
-from gid_jax.training.checkpoint import Stage, load_stage
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("vae", None, "workdir of stage 1", flag_values=FLAGS)

@@ -101,7 +101,7 @@ def look(run: Run) -> None:
     """Marks a run whose checkpoint is at its last step as finished. Raises UserError where the workdir holds a run with
     other settings: nothing is silently mixed.
     """
-    from gid_jax.training.checkpoint import load_config, newest_step
+    from gid_jax.checkpoints.checkpoint import load_config, newest_step
 
     step = newest_step(run.workdir)
     if step is None:

@@ -19,7 +19,7 @@ from gid_jax.data import codec
 from gid_jax.data.source import INFO_FILE, Source
 from gid_jax.errors import UserError
 from gid_jax.progress import progress
-from gid_jax.training.state import Tree, path_name
+from gid_jax.trees import Tree, path_name
 
 PER_FILE = 256  # examples
 

@@ -18,7 +18,7 @@ from gid_jax.inference.photo import resize
 from gid_jax.motion.normalization import denormalize
 from gid_jax.motion.spectrum import at_times, mean_magnitude, resize_motion
 from gid_jax.progress import progress
-from gid_jax.training.rng import stream_key
+from gid_jax.streams import stream_key
 
 NUM_STEPS = 50
 GUIDANCE = 0.0

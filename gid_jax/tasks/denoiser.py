@@ -23,7 +23,7 @@ from gid_jax.progress import progress
 from gid_jax.tasks import pictures
 from gid_jax.tasks.stages import check_alike, load_earlier
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
-from gid_jax.training.state import path_name
+from gid_jax.trees import path_name
 
 FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
 PICTURE_STEPS = 12  # of the solver, for the pictures of a run

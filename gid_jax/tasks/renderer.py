@@ -7,6 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
+from gid_jax.checkpoints import pretrained
 from gid_jax.metrics import lpips
 from gid_jax.models.discriminator import PatchDiscriminator
 from gid_jax.models.network import Network
@@ -15,7 +16,6 @@ from gid_jax.models.vgg import CONVOLUTIONS, VGG
 from gid_jax.render.splatting import splat_picture
 from gid_jax.tasks import losses, pictures
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
-from gid_jax.training import pretrained
 
 DISCRIMINATOR = "discriminator"  # its place among the parameters, beside the parts of the renderer
 

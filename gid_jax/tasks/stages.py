@@ -5,8 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from gid_jax.checkpoints.checkpoint import Stage, load_stage
 from gid_jax.errors import UserError
-from gid_jax.training.checkpoint import Stage, load_stage
 
 SHARED = ("width", "height", "num_frequencies", "normalization")
 

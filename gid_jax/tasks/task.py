@@ -2,16 +2,16 @@
 
 import abc
 from collections.abc import Iterator
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 from ml_collections import ConfigDict
 
-from gid_jax.training import pretrained
+from gid_jax.checkpoints import pretrained
+from gid_jax.trees import Tree
 
-Tree = Any
 Batch = dict[str, jax.Array]
 Metrics = dict[str, jax.Array]
 

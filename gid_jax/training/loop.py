@@ -16,15 +16,15 @@ import numpy as np
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from gid_jax.checkpoints.checkpoint import Checkpoints
+from gid_jax.checkpoints.state import TrainState
 from gid_jax.errors import UserError
 from gid_jax.progress import progress
 from gid_jax.training import sharding, storage
 from gid_jax.training.batches import Prefetch, to_global
-from gid_jax.training.checkpoint import Checkpoints
 from gid_jax.training.compiled import CHIPS, useful_flops
 from gid_jax.training.profiler import NOTHING, Profiler
 from gid_jax.training.records import Records
-from gid_jax.training.state import TrainState
 from gid_jax.training.step import Program, compile_for
 from gid_jax.training.watchdog import Watchdog
 

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from gid_jax.training.state import Tree
+from gid_jax.trees import Tree
 
 
 def make_optimizer(learning_rate: float, warmup_steps: int, clip_norm: float) -> optax.GradientTransformation:

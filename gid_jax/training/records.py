@@ -13,7 +13,7 @@ from etils import epath
 from ml_collections import ConfigDict
 from PIL import Image
 
-from gid_jax.training.checkpoint import CONFIG_FILE
+from gid_jax.checkpoints.checkpoint import CONFIG_FILE
 
 METRICS_FILE = "metrics.jsonl"
 PICTURES = "images"  # folder

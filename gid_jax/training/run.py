@@ -10,14 +10,14 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from gid_jax.checkpoints.checkpoint import load_config, load_stage, newest_step
 from gid_jax.errors import UserError
 from gid_jax.training import sharding
-from gid_jax.training.checkpoint import load_config, load_stage, newest_step
 from gid_jax.training.lock import locked
 from gid_jax.training.loop import train
 from gid_jax.training.profiler import NOTHING
 from gid_jax.training.records import write_config
-from gid_jax.training.state import Tree
+from gid_jax.trees import Tree
 
 if TYPE_CHECKING:
     from gid_jax.data.latents import LatentSource

@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.errors import UserError
 from gid_jax.placement import AXES, BATCH, REPLICATED, VOLUMES
-from gid_jax.training.state import Tree, path_name
+from gid_jax.trees import Tree, path_name
 
 LARGE = 8192  # elements; below, a gather costs more than the memory it saves
 

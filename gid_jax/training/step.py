@@ -15,9 +15,9 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from gid_jax import placement
+from gid_jax.checkpoints.state import TrainState
+from gid_jax.streams import stream_key
 from gid_jax.training import optimizer, sharding
-from gid_jax.training.rng import stream_key
-from gid_jax.training.state import TrainState
 
 if TYPE_CHECKING:
     from gid_jax.tasks import Task

@@ -10,9 +10,9 @@ from collections.abc import Callable, Iterator
 import jax
 import numpy as np
 
+from gid_jax.checkpoints.checkpoint import newest_step
+from gid_jax.checkpoints.state import TrainState
 from gid_jax.errors import UserError
-from gid_jax.training.checkpoint import newest_step
-from gid_jax.training.state import TrainState
 
 REFUSALS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG)  # which only writing meets
 SPARE = 2**20  # bytes beside a checkpoint's arrays

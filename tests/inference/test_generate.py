@@ -13,7 +13,7 @@ from gid_jax.diffusion.prediction import target
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.inference import generate
 from gid_jax.motion.spectrum import at_times, mean_magnitude, resize_motion, resize_spectrum
-from gid_jax.training.rng import stream_key
+from gid_jax.streams import stream_key
 
 STEPS = {"num_steps": 3, "guidance": 0.5}
 

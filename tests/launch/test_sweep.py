@@ -12,7 +12,7 @@ import pytest
 import tiny
 
 from gid_jax import cli
-from gid_jax.training.checkpoint import newest_step
+from gid_jax.checkpoints.checkpoint import newest_step
 from launch import sweep, sweep_points
 
 ROOT = Path(__file__).resolve().parents[2]

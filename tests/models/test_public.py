@@ -11,9 +11,9 @@ import pytest
 import tiny
 from safetensors.numpy import load_file, save_file
 
+from gid_jax.checkpoints.pretrained import merge
 from gid_jax.errors import UserError
 from gid_jax.models import public
-from gid_jax.training.pretrained import merge
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")

@@ -11,6 +11,7 @@ import tiny
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+from gid_jax.checkpoints import pretrained
 from gid_jax.errors import UserError
 from gid_jax.metrics import lpips
 from gid_jax.models import public
@@ -18,7 +19,6 @@ from gid_jax.models.network import Network
 from gid_jax.models.renderer import IMAGE_MEAN, IMAGE_STD
 from gid_jax.models.resnet import FeaturePyramid
 from gid_jax.models.vgg import VGG
-from gid_jax.training import pretrained
 
 torch = pytest.importorskip("torch", reason="the reference needs the extra `test`")
 theirs = pytest.importorskip("torchvision_networks")

@@ -12,12 +12,12 @@ from PIL import Image
 
 from gid_jax.inference.bundle import Bundle
 from gid_jax.inference.generate import predict_spectra
+from gid_jax.streams import stream_key
 from gid_jax.tasks import pictures
 from gid_jax.tasks.denoiser import full_params
 from gid_jax.training import sharding
 from gid_jax.training.batches import to_global
 from gid_jax.training.records import Records
-from gid_jax.training.rng import stream_key
 from gid_jax.training.step import compile_for
 
 WIDE, HIGH, GAP = tiny.WIDTH, tiny.HEIGHT, pictures.GAP

@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import tiny
 
+from gid_jax.checkpoints.checkpoint import Checkpoints
 from gid_jax.errors import UserError
 from gid_jax.tasks import losses
 from gid_jax.tasks.denoiser import full_params, partition
 from gid_jax.tasks.vae import kl_divergence
 from gid_jax.training import sharding
-from gid_jax.training.checkpoint import Checkpoints
 from gid_jax.training.records import write_config
-from gid_jax.training.state import path_name
 from gid_jax.training.step import compile_for
+from gid_jax.trees import path_name
 
 STAGES = ("vae", "denoiser", "coordinated", "volume", "renderer")
 ONE = {"data": 1, "fsdp": 1, "freq": 1}
@@ -307,7 +307,7 @@ def save_stage(workdir, name, params, frozen, **settings):
 
 
 def tiny_state(params, frozen):
-    from gid_jax.training.state import TrainState
+    from gid_jax.checkpoints.state import TrainState
 
     return TrainState(jnp.int32(1), params, params, {}, frozen)
 

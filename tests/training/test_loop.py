@@ -11,9 +11,9 @@ import pytest
 import tiny
 from safetensors.numpy import save_file
 
+from gid_jax.checkpoints.checkpoint import Checkpoints, newest_step
 from gid_jax.errors import UserError
 from gid_jax.training import compiled, loop, profiler, sharding
-from gid_jax.training.checkpoint import Checkpoints, newest_step
 from gid_jax.training.loop import train
 
 ONE = {"data": 1, "fsdp": 1, "freq": 1}

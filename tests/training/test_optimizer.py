@@ -4,8 +4,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from gid_jax.streams import stream_key
 from gid_jax.training.optimizer import average, make_optimizer
-from gid_jax.training.rng import stream_key
 
 
 def test_average_follows_its_closed_form():

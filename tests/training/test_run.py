@@ -8,9 +8,9 @@ import jax
 import pytest
 import tiny
 
+from gid_jax.checkpoints.checkpoint import Checkpoints, newest_step
 from gid_jax.errors import UserError
 from gid_jax.training import loop, run, storage
-from gid_jax.training.checkpoint import Checkpoints, newest_step
 from gid_jax.training.records import Records, write_config
 
 

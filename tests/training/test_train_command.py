@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import tiny
 
-from gid_jax.training.checkpoint import newest_step
+from gid_jax.checkpoints.checkpoint import newest_step
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = ("--config.model.decoder_channels=(8,)", "--config.augment=False", "--config.eval_batches=1")

@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from gid_jax.errors import UserError
-from gid_jax.training.state import Tree, path_name
+from gid_jax.trees import Tree, path_name
 
 
 def read(path: str, setting: str) -> dict[str, np.ndarray]:

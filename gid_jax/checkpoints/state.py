@@ -1,11 +1,10 @@
 """Everything that a checkpoint must hold for a run to go on as if it had never stopped."""
 
 import dataclasses
-from typing import Any
 
 import jax
 
-Tree = Any  # a pytree of arrays, or of their shapes or shardings
+from gid_jax.trees import Tree
 
 
 @jax.tree_util.register_dataclass
@@ -22,8 +21,3 @@ class TrainState:
     ema: Tree
     opt_state: Tree
     frozen: Tree
-
-
-def path_name(path: tuple) -> str:
-    """A leaf's path as sharding rules and messages name it, such as `params/unet/conv_in/kernel`."""
-    return jax.tree_util.keystr(path, simple=True, separator="/")

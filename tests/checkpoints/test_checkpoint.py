@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import tiny
 
+from gid_jax.checkpoints.checkpoint import Checkpoints, load_config, load_stage, newest_step
 from gid_jax.errors import UserError
 from gid_jax.training import sharding
-from gid_jax.training.checkpoint import Checkpoints, load_config, load_stage, newest_step
 from gid_jax.training.records import write_config
 from gid_jax.training.step import compile_for
 

@@ -18,8 +18,9 @@ from flax import traverse_util
 from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
+from gid_jax.checkpoints.state import TrainState
 from gid_jax.errors import UserError
-from gid_jax.training.state import TrainState, Tree
+from gid_jax.trees import Tree
 
 PARTS = {"model": ("ema", "frozen"), "training": ("step", "params", "opt_state")}
 FOLDER = "checkpoints"
