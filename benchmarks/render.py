@@ -32,7 +32,7 @@ from absl import flags
 from configs.renderer import get_config
 from data_pipeline.procedural import render_clip
 from data_pipeline.video import read_frames
-from gid_jax import cli
+from gid_jax import cli, rendering
 from gid_jax.errors import UserError
 from gid_jax.inference import generate
 from gid_jax.inference.bundle import Bundle, load_bundle
@@ -40,7 +40,7 @@ from gid_jax.inference.command import DEMO
 from gid_jax.inference.video import write_video
 from gid_jax.models.network import Network
 from gid_jax.models.renderer import Renderer
-from gid_jax.motion.spectrum import to_spectrum
+from gid_jax.motion.spectrum import from_rest, splatting_weight, to_spectrum
 
 PARTS = ("memory", "speed", "flicker")
 FLAGS = flags.FlagValues()
@@ -66,22 +66,18 @@ def scene(seed: int, num_frequencies: int) -> tuple[str, np.ndarray, np.ndarray]
     return f"{clip.scene} (seed {seed})", clip.frames[0].astype(np.float32) / 255, np.asarray(spectrum)
 
 
-class Stub:
-    """What `_render` takes of `Networks`."""
-
-    def __init__(self, renderer: Network[Renderer]):
-        self.renderer = renderer
-
-
-def cost(model: dict[str, Any], num_frames: int) -> dict[str, float]:
-    """Operations and bytes of a frame, of `num_frames` rendered together by a renderer of these arguments."""
+def cost(model: dict[str, Any]) -> dict[str, float]:
+    """Operations and bytes of a frame by a renderer of these arguments."""
     network = Network(lambda rngs: Renderer(**model, rngs=rngs))
     params = jax.eval_shape(network.init, jax.random.key(0))
     image = jax.ShapeDtypeStruct((HEIGHT, WIDTH, 3), jnp.float32)
-    pyramid = jax.eval_shape(lambda params, image: network.bind(params).encode(image[None]), params, image)
-    weight, motion = image.update(shape=(HEIGHT, WIDTH)), image.update(shape=(num_frames, HEIGHT // 4, WIDTH // 4, 2))
-    found = generate._render.lower(Stub(network), params, pyramid, image, weight, motion).compile().cost_analysis()
-    return {"GFLOP": found["flops"] / num_frames / 1e9, "GB": found["bytes accessed"] / num_frames / 1e9}
+    encoded = jax.eval_shape(lambda params, image: network.bind(params).encode(image[None]), params, image)
+    small = (HEIGHT // 4, WIDTH // 4)
+    arrays = [image.update(shape=shape) for shape in ((HEIGHT, WIDTH), (HEIGHT, small[0]), (WIDTH, small[1]))]
+    fields, count = image.update(shape=(1, *small, 2)), jax.ShapeDtypeStruct((), jnp.int32)
+    lowered = rendering._render.lower(network, params, encoded, image, *arrays, fields, count)
+    found = lowered.compile().cost_analysis()
+    return {"GFLOP": found["flops"] / 1e9, "GB": found["bytes accessed"] / 1e9}
 
 
 def watch(frames: Iterable[np.ndarray]) -> None:
@@ -98,8 +94,7 @@ def write(frames: Iterable[np.ndarray]) -> None:
 def speed(bundle: Bundle) -> dict[str, float]:
     name, image, spectrum = scene(0, bundle.num_frequencies)
     times = np.arange(FLAGS.frames)
-    together = max(1, min(8, generate.PIXELS_AT_ONCE // (HEIGHT * WIDTH)))
-    watch(generate.render_frames(bundle, image, spectrum, times[:together]))  # compiles
+    watch(generate.render_frames(bundle, image, spectrum, times[:1]))  # compiles
     figures = {}
     for kind, consume in (("frames/s", watch), ("frames/s with mp4", write)):
         began, worked = time.perf_counter(), time.process_time()
@@ -108,7 +103,7 @@ def speed(bundle: Bundle) -> dict[str, float]:
         figures[kind.replace("frames/s", "processor s a frame")] = (time.process_time() - worked) / len(times)
     print(f"{name}, {FLAGS.frames} frames: {figures}", flush=True)
     for preset, model in (("bundle", bundle.models["renderer"]), ("paper", get_config("paper").model.to_dict())):
-        found = cost(model, together)
+        found = cost(model)
         figures |= {f"{preset} {key} a frame": value for key, value in found.items()}
         for chip, (flops, bandwidth) in ACCELERATORS.items():
             seconds = max(1e9 * found["GFLOP"] / flops, 1e9 * found["GB"] / bandwidth)
@@ -118,7 +113,7 @@ def speed(bundle: Bundle) -> dict[str, float]:
 
 def still_changes(bundle: Bundle, image: np.ndarray, spectrum: np.ndarray) -> tuple[float, float]:
     """Mean change from frame to frame where nothing moves, 1/255, and the share of such pixels."""
-    weight = np.asarray(generate.splatting_weight(generate.from_rest(spectrum), *image.shape[:2]))
+    weight = np.asarray(splatting_weight(from_rest(spectrum), *image.shape[:2]))
     still = weight < STILL
     if not still.any():
         return float("nan"), 0.0

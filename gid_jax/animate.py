@@ -17,6 +17,7 @@ from gid_jax import cli
 from gid_jax.errors import UserError
 from gid_jax.inference import command, generate
 from gid_jax.inference.video import check_output, check_video, write_video
+from gid_jax.motion.spectrum import from_rest, splatting_weight
 from gid_jax.progress import progress
 from gid_jax.render import colour
 from gid_jax.viewer.page import FPS
@@ -39,7 +40,7 @@ def main(arguments: list[str]) -> None:
             check_output(name, (".png",))
     photo, bundle = command.read_inputs(arguments, FLAGS)
     spectrum = command.predict(photo, bundle, FLAGS)
-    weight = np.asarray(generate.splatting_weight(FLAGS.magnify * generate.from_rest(spectrum), *photo.shape[:2]))
+    weight = np.asarray(splatting_weight(FLAGS.magnify * from_rest(spectrum), *photo.shape[:2]))
     if FLAGS.motion_map:
         save_motion_map(FLAGS.motion_map, weight)
 

@@ -1,15 +1,12 @@
 """What is evaluated: pictures in, spectra out; picture and motion in, frames out."""
 
-import functools
 from typing import Any, Protocol
 
-import jax
 import numpy as np
 
-from gid_jax.inference.bundle import Bundle, Networks
+from gid_jax.inference.bundle import Bundle
 from gid_jax.inference.generate import predict_spectra
-
-FRAMES_AT_ONCE = 4
+from gid_jax.rendering import render
 
 
 class Model(Protocol):
@@ -23,7 +20,7 @@ class Model(Protocol):
         """Pictures [b, h, w, 3] in [0, 1] and a seed each -> spectra [b, k, h, w, 4], px."""
 
     def render(self, image: np.ndarray, motions: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        """Picture [h, w, 3], motion [t, h, w, 2], px, and splatting weight [h, w] -> frames [t, h, w, 3], about [0,
+        """Picture [h, w, 3], motion [t, h, w, 2], px, and splatting weight [h, w] -> frames [t, h, w, 3] in [0,
         1]."""
 
 
@@ -38,24 +35,5 @@ class BundleModel:
         return predict_spectra(self._bundle, images, seeds, **self._sampling)
 
     def render(self, image: np.ndarray, motions: np.ndarray, weight: np.ndarray) -> np.ndarray:
-        networks, params = self._bundle.networks, self._bundle.params["renderer"]
-        encoded = _encode(networks, params, image)
-        frames = []
-        for first in range(0, len(motions), FRAMES_AT_ONCE):
-            wanted = motions[first : first + FRAMES_AT_ONCE]
-            filled = np.pad(wanted, ((0, FRAMES_AT_ONCE - len(wanted)), (0, 0), (0, 0), (0, 0)))  # one compiled size
-            frames.append(np.asarray(_render(networks, params, encoded, image, filled, weight))[: len(wanted)])
-        return np.concatenate(frames)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _encode(networks: Networks, params: dict, image: jax.Array) -> Any:
-    return networks.renderer.bind(params).encode(image[None])
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _render(
-    networks: Networks, params: dict, encoded: Any, image: jax.Array, motions: jax.Array, weight: jax.Array
-) -> jax.Array:
-    renderer = networks.renderer.bind(params)
-    return jax.vmap(lambda motion: renderer.render(encoded, image[None], motion[None], weight[None])[0])(motions)
+        network, params = self._bundle.networks.renderer, self._bundle.params["renderer"]
+        return np.stack([frame.astype(np.float32) / 255 for frame in render(network, params, image, motions, weight)])

@@ -10,8 +10,7 @@ from gid_jax.errors import UserError
 from gid_jax.evaluation import examples, motion, plots, rendering, report
 from gid_jax.evaluation.distributions import missing_distributions
 from gid_jax.evaluation.model import Model
-from gid_jax.inference.generate import from_rest
-from gid_jax.motion.spectrum import PERIOD, at_times
+from gid_jax.motion.spectrum import PERIOD, at_times, from_rest
 from gid_jax.progress import progress
 
 FORMAT = 1  # of metrics.json

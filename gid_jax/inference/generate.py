@@ -1,6 +1,7 @@
 """From a photo to its spectral volume, and from both to frames (PAPER.md, sampling; DESIGN's conventions for units)."""
 
 import functools
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, UInt8
 
+from gid_jax import rendering
 from gid_jax.diffusion.guidance import Denoise, classifier_free
 from gid_jax.diffusion.preconditioning import predicted_noise
 from gid_jax.diffusion.samplers import sample
@@ -16,14 +18,14 @@ from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.inference.bundle import Bundle, Networks
 from gid_jax.inference.photo import resize
 from gid_jax.motion.normalization import denormalize
-from gid_jax.motion.spectrum import at_times, mean_magnitude, resize_motion
+from gid_jax.motion.spectrum import at_times, from_rest, splatting_weight
 from gid_jax.progress import progress
 from gid_jax.streams import stream_key
 
 NUM_STEPS = 50
 GUIDANCE = 0.0
 LATENT_STRIDE = 4
-PIXELS_AT_ONCE = 2**19  # frames are rendered together up to so many pixels
+CHUNK = 25  # motions computed at once
 
 Method = Literal["ddim", "dpmpp_2m"]
 
@@ -142,17 +144,6 @@ def _per_slice(statistic: np.ndarray, num_slices: int, batch: int) -> Array:
     return jnp.asarray(np.tile(per_frequency, (batch, 1))[:, None, None, :])
 
 
-def from_rest(spectrum: Float[ArrayLike, "k h w 4"]) -> Float[Array, "k h w 4"]:
-    """The spectrum with F(0) = 0, so that a video starts as its photo.
-
-    A truncated or predicted series does not vanish at t = 0. The whole motion is shifted by -F(0), which changes the
-    mean displacement only: S_0 = -2 sum_k Re S_k. The predicted S_0 drops out.
-    """
-    spectrum = jnp.asarray(spectrum, jnp.float32)
-    real = -2 * jnp.sum(spectrum[1:, ..., :2], axis=0)
-    return spectrum.at[0].set(jnp.concatenate([real, jnp.zeros_like(real)], axis=-1))
-
-
 def render_frames(
     bundle: Bundle,
     image: Float[ArrayLike, "h w 3"],
@@ -163,46 +154,11 @@ def render_frames(
     """Frames of the picture `image` at `times` (in frames of 1/30 s, any real number), at the picture's own size.
 
     `spectrum` is in pixels of its own resolution and moves the picture `magnify` times as far; at time 0 nothing is
-    displaced. Features and splatting weight are computed once; memory does not grow with the number of frames. The next
-    frames are rendered while the caller works on some.
+    displaced. Memory does not grow with the number of frames (`rendering.render`).
     """
-    image = jnp.asarray(image, jnp.float32)
-    height, width = image.shape[:2]
     spectrum = magnify * from_rest(spectrum)
-    weight = splatting_weight(spectrum, height, width)
-    networks, params = bundle.networks, bundle.params["renderer"]
-    encoded = _encode(networks, params, image)
+    weight = splatting_weight(spectrum, *np.shape(image)[:2])
     times = np.asarray(times, np.float64)
-    chunk = max(1, min(8, len(times), PIXELS_AT_ONCE // (height * width)))
-    ahead: tuple[Array, int] | None = None
-    for first in range(0, len(times), chunk):
-        wanted = times[first : first + chunk]
-        padded = np.pad(wanted, (0, chunk - len(wanted)), mode="edge")  # one compiled size
-        frames = _render(networks, params, encoded, image, weight, at_times(spectrum, padded))
-        if ahead is not None:
-            yield from np.asarray(ahead[0])[: ahead[1]]
-        ahead = frames, len(wanted)
-    if ahead is not None:
-        yield from np.asarray(ahead[0])[: ahead[1]]
-
-
-def splatting_weight(spectrum: Float[ArrayLike, "k H W 4"], height: int, width: int) -> Float[Array, "h w"]:
-    """W, the mean over the clip of |F_t|, at height x width and in pixels of that size."""
-    spectrum = jnp.asarray(spectrum)
-    x, y = width / spectrum.shape[-2], height / spectrum.shape[-3]
-    weight = mean_magnitude(spectrum * jnp.asarray([x, y, x, y], jnp.float32).reshape(1, 1, 1, 4))
-    return jax.image.resize(weight, (height, width), "linear")
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _encode(networks: Networks, params: dict, image: Array) -> Any:
-    return networks.renderer.bind(params).encode(image[None])
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _render(networks: Networks, params: dict, encoded: Any, image: Array, weight: Array, motion: Array) -> Array:
-    renderer = networks.renderer.bind(params)
-    motion = resize_motion(motion, *image.shape[:2])
-    render = functools.partial(renderer.render, encoded, image[None])
-    frames = jax.vmap(lambda field: render(field[None], weight[None])[0])(motion)
-    return jnp.round(255 * jnp.clip(frames, 0, 1)).astype(jnp.uint8)
+    chunks = (at_times(spectrum, times[i : i + CHUNK]) for i in range(0, len(times), CHUNK))
+    motions = itertools.chain.from_iterable(np.asarray(chunk) for chunk in chunks)
+    return rendering.render(bundle.networks.renderer, bundle.params["renderer"], image, motions, weight)

@@ -17,7 +17,7 @@ from gid_jax.models import layers
 from gid_jax.models.resnet import FeaturePyramid
 from gid_jax.render.pyramid import halve, motion_pyramid, weight_pyramid
 from gid_jax.render.splatting import splat
-from gid_jax.render.tangents import from_planes, spline_slopes, to_planes
+from gid_jax.render.tangents import REACH, from_planes, spline_slopes, to_planes
 from gid_jax.render.warp import backward_warp
 
 Splatting = Literal["softmax", "average", "learned", "backward"]
@@ -31,6 +31,7 @@ class Encoded(NamedTuple):
     """What all frames of a picture share, of the padded picture."""
 
     pyramid: list[jax.Array]  # features, finest first
+    pooled: jax.Array  # float32 [b, c], mean of the coarsest
     slopes: jax.Array  # float32 [b, h, w, 6]
 
 
@@ -116,12 +117,32 @@ class Renderer(nnx.Module):
         learned = splatting == "learned"
         self.importance = layers.Conv(features[0], 1, gain=0, dtype=dtype, rngs=rngs) if learned else None
 
+    @property
+    def stride(self) -> int:
+        """Pixels of the picture to one of the coarsest level."""
+        return 2 ** (self.levels - 1)
+
+    @property
+    def reach(self) -> int:
+        """How far, in pixels, what was warped can matter to what is decoded, and to the filling of holes."""
+        seen = 1  # of `conv_out`
+        for level in range(self.levels):
+            seen = -(-seen // 2) if level else seen
+            seen += 2
+        return (seen + 1) * self.stride
+
+    @property
+    def features_reach(self) -> int:
+        """How far, in pixels, the picture can matter to features and slopes; a multiple of the stride."""
+        return -(-max(self.pyramid.reach, REACH) // self.stride) * self.stride
+
     def encode(self, image: jax.Array) -> Encoded:
         """Pictures [b, h, w, 3] in [0, 1] -> features and slopes: once for all frames."""
         mean, std = jnp.asarray(IMAGE_MEAN), jnp.asarray(IMAGE_STD)
         image = self._pad(image)
         pyramid = self.pyramid((image - layers.per_channel(mean, image)) / layers.per_channel(std, image))
-        return Encoded(pyramid, spline_slopes(image.astype(jnp.float32)))
+        pooled = jnp.mean(pyramid[-1].astype(jnp.float32), axis=(1, 2))
+        return Encoded(pyramid, pooled, spline_slopes(image.astype(jnp.float32)))
 
     def render(self, encoded: Encoded, image: jax.Array, motion: jax.Array, weight: jax.Array) -> jax.Array:
         """Frame t, float32 [b, h, w, 3], about [0, 1] (not clipped).
@@ -133,7 +154,7 @@ class Renderer(nnx.Module):
         image, motion, weight = self._pad(image), self._pad(motion), self._pad(weight[..., None])[..., 0]
         pyramid = encoded.pyramid
         motions, weights = motion_pyramid(motion, self.levels), self._weights(pyramid, weight)
-        style = self._style(pyramid[-1])
+        style = self._style(encoded.pooled)
         below = None
         for level, decode in zip(reversed(range(self.levels)), self.decoder, strict=True):
             features = pyramid[level].astype(jnp.float32)
@@ -141,7 +162,7 @@ class Renderer(nnx.Module):
                 features = jnp.concatenate([features, self._planes(image, encoded.slopes, motion)], axis=-1)
             warped, holes = self._warp(features, motions[level], weights[level])
             if level == 0:
-                picture = fill_holes(self._picture(warped[..., -PLANES:], motion), holes, self.levels)
+                picture = fill_holes(self._picture(warped[..., -PLANES:], motion), holes, image, self.levels)
                 warped = jnp.concatenate([warped[..., :-PLANES], picture], axis=-1)
             x = jnp.concatenate([warped.astype(self.dtype), holes.astype(self.dtype)], axis=-1)
             x = layers.rematerialise(decode, x, style, below) if self.remat else decode(x, style, below)
@@ -176,28 +197,28 @@ class Renderer(nnx.Module):
     def _picture(self, planes: jax.Array, motion: jax.Array) -> jax.Array:
         return from_planes(planes, -motion if self.splatting == "backward" else None)
 
-    def _style(self, features: jax.Array) -> jax.Array:
-        pooled = jnp.mean(features.astype(jnp.float32), axis=(1, 2))
+    def _style(self, pooled: jax.Array) -> jax.Array:
         latent = jnp.broadcast_to(self.latent[...][None], (pooled.shape[0], self.latent.shape[0]))
         return nnx.leaky_relu(self.style(jnp.concatenate([latent, pooled], axis=-1)), 0.2)
 
     def _pad(self, x: jax.Array) -> jax.Array:
-        stride = 2 ** (self.levels - 1)
-        rows, columns = -x.shape[1] % stride, -x.shape[2] % stride
+        rows, columns = -x.shape[1] % self.stride, -x.shape[2] % self.stride
         return jnp.pad(x, ((0, 0), (0, rows), (0, columns), (0, 0)), mode="reflect") if rows or columns else x
 
 
-def fill_holes(image: jax.Array, holes: jax.Array, levels: int) -> jax.Array:
-    """Puts the mean of the nearest filled blocks, 2, 4, ... 2^(levels - 1) pixels wide, into the holes.
+def fill_holes(image: jax.Array, holes: jax.Array, still: jax.Array, levels: int) -> jax.Array:
+    """Puts the mean of the nearest filled blocks, 2, 4, ... 2^(levels - 1) pixels wide, into the holes; where the
+    largest is empty, that of the same block of `still`, the picture before it moved.
 
-    `image` [b, h, w, c], sizes multiples of 2^(levels - 1); `holes` [b, h, w, 1], 1 = hole. The rest stays as it is.
+    `image` and `still` [b, h, w, c], sizes multiples of 2^(levels - 1); `holes` [b, h, w, 1], 1 = hole. The rest stays
+    as it is.
     """
     valid = 1 - holes
     pyramid = [(image * valid, valid)]
+    filled = still.astype(image.dtype)
     for _ in range(levels - 1):
         pyramid.append((halve(pyramid[-1][0]), halve(pyramid[-1][1])))
-    total, share = (jnp.sum(x, axis=(1, 2), keepdims=True) for x in pyramid[-1])
-    filled = jnp.broadcast_to(total / jnp.maximum(share, EPSILON), pyramid[-1][0].shape)
+        filled = halve(filled)
     for level in reversed(range(levels)):
         colour, share = pyramid[level]
         filled = jnp.where(share > 0, colour / jnp.maximum(share, EPSILON), filled)

@@ -79,6 +79,16 @@ class FeaturePyramid(nnx.Module):
             stages.append(nnx.List(blocks))
         self.stages = nnx.List(stages)
 
+    @property
+    def reach(self) -> int:
+        """How far, in pixels, a picture can matter to the features of one place."""
+        seen, stride = (1, 1) if self.stem is None else (3, 2)
+        for index, stage in enumerate(self.stages):
+            seen += stride  # of the pool, or of the convolution that halves
+            stride *= 2
+            seen += (2 * len(stage) - (1 if index else 0)) * stride
+        return seen
+
     def __call__(self, image: jax.Array) -> list[jax.Array]:
         """Normalised pictures [b, h, w, 3], sizes multiples of 2^(levels - 1) -> features, finest first."""
         pyramid = [nnx.relu(self.full(image))]

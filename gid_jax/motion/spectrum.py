@@ -93,6 +93,17 @@ def mean_magnitude(spectrum: Float[ArrayLike, "*b k h w 4"], num_frames: int = P
     return total / num_frames
 
 
+def from_rest(spectrum: Float[ArrayLike, "k h w 4"]) -> Float[Array, "k h w 4"]:
+    """The spectrum with F(0) = 0, so that a video starts as its photo.
+
+    A truncated or predicted series does not vanish at t = 0. The whole motion is shifted by -F(0), which changes the
+    mean displacement only: S_0 = -2 sum_k Re S_k. The predicted S_0 drops out.
+    """
+    spectrum = jnp.asarray(spectrum, jnp.float32)
+    real = -2 * jnp.sum(spectrum[1:, ..., :2], axis=0)
+    return spectrum.at[0].set(jnp.concatenate([real, jnp.zeros_like(real)], axis=-1))
+
+
 def resize_motion(motion: Float[ArrayLike, "*b h w 2"], height: int, width: int) -> Float[Array, "*b H W 2"]:
     """Bilinear resize of a displacement field; dx and dy are rescaled to pixels of the new resolution."""
     return _resize(jnp.asarray(motion), height, width, 1)
@@ -101,6 +112,14 @@ def resize_motion(motion: Float[ArrayLike, "*b h w 2"], height: int, width: int)
 def resize_spectrum(spectrum: Float[ArrayLike, "*b k h w 4"], height: int, width: int) -> Float[Array, "*b k H W 4"]:
     """Bilinear resize of a spectrum; x and y parts are rescaled to pixels of the new resolution."""
     return _resize(jnp.asarray(spectrum), height, width, 2)
+
+
+def splatting_weight(spectrum: Float[ArrayLike, "k H W 4"], height: int, width: int) -> Float[Array, "h w"]:
+    """W, the mean over the clip of |F_t|, at height x width and in pixels of that size."""
+    spectrum = jnp.asarray(spectrum)
+    x, y = width / spectrum.shape[-2], height / spectrum.shape[-3]
+    weight = mean_magnitude(spectrum * jnp.asarray([x, y, x, y], jnp.float32).reshape(1, 1, 1, 4))
+    return jax.image.resize(weight, (height, width), "linear")
 
 
 def _resize(field: Array, height: int, width: int, pairs: int) -> Array:

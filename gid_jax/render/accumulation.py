@@ -22,7 +22,7 @@ def accumulate(
 ) -> tuple[Float[Array, "b h w c"], Float[Array, "b h w"]]:
     """Sums of w I and of w over what arrives at each pixel; what leaves the picture is dropped."""
     arguments = features * importance[..., None], importance, motion
-    return lax.platform_dependent(*arguments, tpu=_sums_by_products, default=_sums_by_scatters)
+    return lax.platform_dependent(*arguments, tpu=_sums_by_products, cpu=_sums_by_strips, default=_sums_by_scatters)
 
 
 def _forward(features, importance, motion):
@@ -69,7 +69,24 @@ def _fetched_by_products(by_sum: Array, by_total: Array, motion: Array) -> tuple
 
 def _sums_by_scatters(values: Array, importance: Array, motion: Array) -> tuple[Array, Array]:
     ends = _ends(motion)
-    return _scatter(values, ends), _scatter(importance[..., None], ends)[..., 0]
+    empty = _empty(values, ends), _empty(importance, ends)
+    return _crop(_scatter(empty[0], values, ends), ends), _crop(_scatter(empty[1], importance, ends), ends)
+
+
+def _sums_by_strips(values: Array, importance: Array, motion: Array) -> tuple[Array, Array]:
+    """A few rows after the other, so that what is to be added stays in the cache."""
+    ends, height = _ends(motion), values.shape[1]
+    rows = max(rows for rows in range(1, STRIP + 1) if height % rows == 0)
+
+    def add(index: Array, sums: tuple[Array, Array]) -> tuple[Array, Array]:
+        def strip(x: Array) -> Array:
+            return lax.dynamic_slice_in_dim(x, index * rows, rows, axis=1)
+
+        part = Ends(strip(ends.corner), strip(ends.x), strip(ends.y), ends.stride)
+        return _scatter(sums[0], strip(values), part), _scatter(sums[1], strip(importance), part)
+
+    sums = lax.fori_loop(0, height // rows, add, (_empty(values, ends), _empty(importance, ends)))
+    return _crop(sums[0], ends), _crop(sums[1], ends)
 
 
 def _fetched_by_gathers(by_sum: Array, by_total: Array, motion: Array) -> tuple[Fetched, Fetched]:
@@ -77,6 +94,7 @@ def _fetched_by_gathers(by_sum: Array, by_total: Array, motion: Array) -> tuple[
     return _gather(by_sum, ends), Fetched(*(a[..., 0] for a in _gather(by_total[..., None], ends)))
 
 
+STRIP = 16  # rows that a CPU adds together
 SPARE = 2  # rows and columns on each side of the picture: what ends outside ends there, and indices need no mask
 
 
@@ -108,14 +126,26 @@ def _ends(motion: Array) -> Ends:
     return Ends((first + row) * stride + column, fraction[..., 0], fraction[..., 1], stride)
 
 
-def _scatter(values: Array, ends: Ends) -> Array:
-    batch, height, _, channels = values.shape
+def _empty(values: Array, ends: Ends) -> Array:
+    """Zeros for the padded pictures: [pixels, c] for values [b, h, w, c], [pixels] for [b, h, w]."""
+    batch, height = values.shape[:2]
+    return jnp.zeros((batch * (height + 2 * SPARE) * ends.stride, *values.shape[3:]), values.dtype)
+
+
+def _scatter(sums: Array, values: Array, ends: Ends) -> Array:
+    """`sums` and the four shares of each of `values`, [b, h, w, c] or [b, h, w]."""
     corner, x, y, stride = ends
-    result = jnp.zeros((batch * (height + 2 * SPARE) * stride, channels), values.dtype)
     for offset, share in ((0, (1 - x) * (1 - y)), (1, x * (1 - y)), (stride, (1 - x) * y), (stride + 1, x * y)):
-        updates = (values * share[..., None]).reshape(-1, channels)
-        result = result.at[corner.reshape(-1) + offset].add(updates, mode="promise_in_bounds")
-    return result.reshape(batch, -1, stride, channels)[:, SPARE:-SPARE, SPARE:-SPARE]
+        updates = values * share.reshape(share.shape + (1,) * (values.ndim - 3))
+        sums = sums.at[corner.reshape(-1) + offset].add(
+            updates.reshape(-1, *values.shape[3:]), mode="promise_in_bounds"
+        )
+    return sums
+
+
+def _crop(sums: Array, ends: Ends) -> Array:
+    batch = len(ends.corner)
+    return sums.reshape(batch, -1, ends.stride, *sums.shape[1:])[:, SPARE:-SPARE, SPARE:-SPARE]
 
 
 def _gather(values: Array, ends: Ends) -> Fetched:

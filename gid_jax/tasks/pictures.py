@@ -7,8 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from gid_jax import placement
-from gid_jax.inference.generate import from_rest
-from gid_jax.motion.spectrum import PERIOD, mean_magnitude, to_trajectories
+from gid_jax.motion.spectrum import PERIOD, from_rest, mean_magnitude, to_trajectories
 from gid_jax.render import colour
 from gid_jax.render.splatting import splat_picture
 

@@ -12,7 +12,14 @@ from hypothesis import strategies as st
 from gid_jax.diffusion.prediction import target
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.inference import generate
-from gid_jax.motion.spectrum import at_times, mean_magnitude, resize_motion, resize_spectrum
+from gid_jax.motion.spectrum import (
+    at_times,
+    from_rest,
+    mean_magnitude,
+    resize_motion,
+    resize_spectrum,
+    splatting_weight,
+)
 from gid_jax.streams import stream_key
 
 STEPS = {"num_steps": 3, "guidance": 0.5}
@@ -119,7 +126,7 @@ def random_spectrum(height, width, scale=60.0):
 def test_from_rest_shifts_the_whole_motion():
     spectrum = random_spectrum(4, 5)
     times = np.asarray([0.0, 10.5, 150.0, 171.0])
-    before, after = at_times(spectrum, times), at_times(generate.from_rest(spectrum), times)
+    before, after = at_times(spectrum, times), at_times(from_rest(spectrum), times)
     np.testing.assert_allclose(after[0], 0, atol=1e-5)
     np.testing.assert_allclose(after, before - before[:1], atol=1e-4)
 
@@ -131,8 +138,8 @@ def test_frames_are_those_of_the_renderer(bundle, photo):
     frames = list(generate.render_frames(bundle, photo, spectrum, times, magnify=0.5))
     assert len(frames) == 10 and frames[0].shape == photo.shape and frames[0].dtype == np.uint8
 
-    moved = 0.5 * generate.from_rest(spectrum)
-    weight = generate.splatting_weight(moved, *photo.shape[:2])
+    moved = 0.5 * from_rest(spectrum)
+    weight = splatting_weight(moved, *photo.shape[:2])
     renderer = jax.jit(
         lambda motion: bundle.networks.renderer.bind(bundle.params["renderer"])(photo[None], motion, weight[None])
     )
@@ -146,9 +153,7 @@ def test_frames_are_those_of_the_renderer(bundle, photo):
 def test_weight_is_the_mean_motion_at_the_photos_size():
     spectrum = np.asarray(resize_spectrum(random_spectrum(2, 3), 8, 12))  # smooth
     exact = mean_magnitude(resize_spectrum(spectrum, 24, 48))
-    np.testing.assert_allclose(
-        generate.splatting_weight(spectrum, 24, 48), exact, rtol=0.05, atol=0.05 * float(exact.max())
-    )
+    np.testing.assert_allclose(splatting_weight(spectrum, 24, 48), exact, rtol=0.05, atol=0.05 * float(exact.max()))
 
 
 def test_progress_counts_every_step(bundle, spectra, monkeypatch):

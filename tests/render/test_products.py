@@ -32,14 +32,23 @@ def example(height, width, channels, reach, dtype=np.float32):
 @pytest.mark.parametrize("size", [(19, 37, 5, 3.0), (5, 8, 130, 2.0), (12, 130, 3, 9.0), (2, 520, 2, 300.0)])
 def test_products_equal_scatters_and_gathers(size):
     values, motion = example(*size)
-    ends = accumulation._ends(motion)
-    np.testing.assert_allclose(
-        INTERPRETED["scatter"](values, motion), accumulation._scatter(values, ends), atol=1e-5, rtol=1e-5
-    )
-    expected = accumulation._gather(values, ends)
+    sums, _ = accumulation._sums_by_scatters(values, values[..., 0], motion)
+    np.testing.assert_allclose(INTERPRETED["scatter"](values, motion), sums, atol=1e-5, rtol=1e-5)
+    expected = accumulation._gather(values, accumulation._ends(motion))
     for ours, theirs in zip(
         INTERPRETED["gather"](values, motion), (expected.value, expected.by_x, expected.by_y), strict=True
     ):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("size", [(19, 7, 3, 3.0), (48, 16, 2, 9.0), (1, 4, 2, 2.0)])
+def test_strips_of_rows_add_up_to_the_same(size):
+    values, motion = example(max(size[0], 2), *size[1:])
+    arrays = [x[:, : size[0]] for x in (values, jnp.abs(values[..., 0]), motion)]
+    for ours, theirs in zip(
+        accumulation._sums_by_strips(*arrays), accumulation._sums_by_scatters(*arrays), strict=True
+    ):
+        assert ours.shape == theirs.shape and np.abs(theirs).max() > 0
         np.testing.assert_allclose(ours, theirs, atol=1e-5, rtol=1e-5)
 
 
@@ -48,7 +57,7 @@ def by_products(monkeypatch):
     """The branch for TPUs on this machine, its kernels interpreted."""
     for name, function in INTERPRETED.items():
         monkeypatch.setattr(products, name, function)
-    monkeypatch.setattr(accumulation.lax, "platform_dependent", lambda *arguments, tpu, default: tpu(*arguments))
+    monkeypatch.setattr(accumulation.lax, "platform_dependent", lambda *arguments, tpu, **_: tpu(*arguments))
 
 
 @pytest.mark.parametrize("path", ["scatters", "products"])
@@ -78,10 +87,10 @@ def test_both_ways_splat_alike_and_by_vmap(by_products):
     values, motion = example(9, 12, 3, 4.0)
     weight = jnp.abs(motion[..., 0]) % 3 + 0.1
     ours, holes = splat(values, motion, weight)
-    ends = accumulation._ends(motion)
-    importance = jnp.exp(jnp.maximum(2 * 256 / 12 * (weight - weight.max((1, 2), keepdims=True)), -60.0))[..., None]
-    total = accumulation._scatter(importance, ends)
-    expected = jnp.where(total > 0, accumulation._scatter(values * importance, ends) / total, 0)
+    importance = jnp.exp(jnp.maximum(2 * 256 / 12 * (weight - weight.max((1, 2), keepdims=True)), -60.0))
+    sums, total = accumulation._sums_by_scatters(values * importance[..., None], importance, motion)
+    total = total[..., None]
+    expected = jnp.where(total > 0, sums / total, 0)
     np.testing.assert_array_equal(holes, (total <= 0).astype(np.float32))
     reliable = np.asarray(total[..., 0] > 1e-20)
     np.testing.assert_allclose(np.asarray(ours)[reliable], np.asarray(expected)[reliable], atol=1e-5, rtol=1e-4)

@@ -9,9 +9,8 @@ import numpy as np
 import pytest
 
 import gid_jax.viewer
-from gid_jax.inference.generate import from_rest
 from gid_jax.motion import modal
-from gid_jax.motion.spectrum import at_times
+from gid_jax.motion.spectrum import at_times, from_rest
 from gid_jax.viewer.page import pack
 
 FOLDER = Path(gid_jax.viewer.__file__).parent
