@@ -1,5 +1,6 @@
 """What `animate` and `interact` share: the flags of sampling, and the photo and bundle that they name."""
 
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from absl import flags
 from gid_jax.errors import UserError
 from gid_jax.inference import generate
 from gid_jax.inference.bundle import Bundle, load_bundle
-from gid_jax.inference.photo import read_photo, shrink
+from gid_jax.inference.photo import read_photo_and_size
 
 DEMO = Path(__file__).parent / "demo"
 """The bundle that comes with the project: launch/train_demo.sh made it."""
@@ -32,7 +33,7 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_float("magnify", 1.0, "how many times as far everything moves", flag_values=values)
     flags.DEFINE_integer(
         "longest_side",
-        0,
+        1280,
         "shrink a larger photo to this many pixels; 0 keeps its size",
         lower_bound=0,
         flag_values=values,
@@ -43,8 +44,11 @@ def read_inputs(arguments: list[str], values: flags.FlagValues) -> tuple[np.ndar
     """The photo [h, w, 3] that the one argument names, and the bundle of `--bundle`. Raises UserError."""
     if len(arguments) != 1:
         raise UserError(f"give one picture, not {len(arguments)}: PHOTO --out=...")
-    photo = read_photo(arguments[0])
-    return (shrink(photo, values.longest_side) if values.longest_side else photo), load_bundle(values.bundle)
+    photo, (height, width) = read_photo_and_size(arguments[0], values.longest_side)
+    if photo.shape[:2] != (height, width) and values["longest_side"].using_default_value:
+        sizes = f"{width} x {height} shrunk to {photo.shape[1]} x {photo.shape[0]}"
+        print(f"{arguments[0]}: {sizes}; --longest_side=0 keeps its size", file=sys.stderr)
+    return photo, load_bundle(values.bundle)
 
 
 def predict(photo: np.ndarray, bundle: Bundle, values: flags.FlagValues) -> np.ndarray:
