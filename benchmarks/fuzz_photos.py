@@ -261,8 +261,8 @@ def peak_megabytes() -> int:
     return next(int(line.split()[1]) // 1000 for line in lines if line.startswith("VmHWM"))
 
 
-def outcomes(seed: int, count: int) -> Iterator[tuple[int, str, int, int]]:
-    """(number, outcome, peak megabytes, lines on the terminal) of each picture."""
+def outcomes(seed: int, count: int) -> Iterator[tuple[int, str, int]]:
+    """(number, outcome, peak megabytes) of each picture, and of the last of a process that wrote to the terminal."""
     number = 0
     while number < count:
         command = [sys.executable, __file__, f"--seed={seed}", f"--first={number}"]
@@ -273,42 +273,38 @@ def outcomes(seed: int, count: int) -> Iterator[tuple[int, str, int, int]]:
         for line in child.stdout:
             fields = line.split()
             if len(fields) == 3:
-                number, outcome, peak = int(fields[0]) + 1, fields[1], int(fields[2])
-                yield number - 1, outcome, peak, 0
+                yield number, fields[1], (peak := int(fields[2]))
+                number += 1
         said = child.stderr.read()
-        if code := child.wait():
-            if code > 0:
-                raise UserError(f"a child process failed: {said[-2000:]}")
-            yield number, "took too long" if code == -signal.SIGALRM else signal.Signals(-code).name, peak, 0
+        if (code := child.wait()) > 0:
+            raise UserError(f"a child process failed: {said[-2000:]}")
+        if code:
+            yield number, "took too long" if code == -signal.SIGALRM else signal.Signals(-code).name, peak
             number += 1
         if said:
-            yield number - 1, "said", peak, said.count("\n")
+            print(said, end="", file=sys.stderr)
+            yield number - 1, "words on the terminal", peak
 
 
-def measure(seed: int, count: int, keep: Path | None) -> dict:
+def measure(seed: int, count: int, keep: Path | None = None) -> dict:
     ended: collections.Counter[str] = collections.Counter()
-    peak = said = 0
-    pictures = make_pictures()
-    for number, outcome, megabytes, lines in progress(outcomes(seed, count), name="reading", total=count, unit="photo"):
-        said += lines
-        ended[outcome] += outcome != "said"
-        bad = outcome not in ("read", "refused") or megabytes > max(peak, MOST_MEGABYTES)
-        peak = max(peak, megabytes)
-        if bad:
+    peak, pictures = 0, make_pictures()
+    for number, outcome, megabytes in progress(outcomes(seed, count), name="reading", total=count, unit="photo"):
+        ended[outcome] += 1
+        if outcome not in ("read", "refused") or megabytes > max(peak, MOST_MEGABYTES):
             name, data, longest_side = picture(pictures, seed, number)
             print(json.dumps({"picture": name, "longest side": longest_side, "outcome": outcome, "MB": megabytes}))
             if keep:
                 keep.mkdir(parents=True, exist_ok=True)
                 (keep / name).write_bytes(data)
+        peak = max(peak, megabytes)
     good = {name: ended.pop(name) for name in ("read", "refused")}
-    ended.pop("said", None)
     return {
-        "pictures": sum(good.values()) + sum(ended.values()),
+        "pictures": count,
         **good,
         "other": dict(ended),
-        "lines on the terminal": said,
-        "peak MB": peak,
         "exceptions other than UserError": sum(ended.values()),
+        "peak MB": peak,
     }
 
 
@@ -317,7 +313,7 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"{arguments[0]}: not a flag")
     if FLAGS.first is not None:
         return read_batch(FLAGS.seed, FLAGS.first, FLAGS.count)
-    print(json.dumps(measure(FLAGS.seed, FLAGS.count, Path(FLAGS.keep) if FLAGS.keep else None)))
+    print(json.dumps(measure(FLAGS.seed, FLAGS.count, FLAGS.keep and Path(FLAGS.keep))))
 
 
 if __name__ == "__main__":

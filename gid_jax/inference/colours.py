@@ -13,7 +13,7 @@ ADOBE_CHROMATICITIES = (0.3127, 0.3290, 0.64, 0.33, 0.21, 0.71, 0.15, 0.06)
 ADOBE_GAMMA = 563 / 256
 DISPLAY_GAMMA = 2.2  # a PNG's gAMA of 1 / 2.2 means: as displays show it
 BRADFORD = np.array([[0.8951, 0.2664, -0.1614], [-0.7502, 1.7135, 0.0367], [0.0389, -0.0685, 1.0296]])
-SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
+SPACES = {"L": "GRAY", "F": "GRAY", "RGB": "RGB", "CMYK": "CMYK", "LAB": "Lab"}
 """Pillow's modes, and what the header of a fitting ICC profile says."""
 
 
@@ -49,8 +49,10 @@ def to_srgb(image: Image.Image, colours: Colours) -> Float[np.ndarray, "h w 3"]:
 
     ICC profiles by relative colorimetric intent. One that is damaged, or of another space than the picture, is ignored.
     """
-    if colours.profile:
-        image = _through_profile(image, colours.profile)
+    if colours.profile and (transform := _transform(colours.profile, image.mode)):
+        if image.mode in ("L", "F"):
+            return _through_curve(image, transform)
+        image = transform.apply(image)
     if image.mode == "F":
         values = np.repeat(np.asarray(image)[..., None], 3, axis=-1)
     else:
@@ -61,19 +63,30 @@ def to_srgb(image: Image.Image, colours: Colours) -> Float[np.ndarray, "h w 3"]:
     return _encode(light if colours.to_srgb is None else light @ colours.to_srgb.T.astype(np.float32))
 
 
-def _through_profile(image: Image.Image, profile: bytes) -> Image.Image:
-    mode = "L" if image.mode == "F" else image.mode
+def _transform(profile: bytes, mode: str) -> ImageCms.ImageCmsTransform | None:
+    """From colours of `profile` to sRGB; from greys of 16 bits, whatever they have. None for a profile to ignore."""
     try:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         if source.profile.xcolor_space.strip() != SPACES[mode]:
-            return image
-        target = ImageCms.createProfile("sRGB")
-        transform = ImageCms.buildTransform(source, target, mode, "RGB", ImageCms.Intent.RELATIVE_COLORIMETRIC)
+            return None
+        grey = SPACES[mode] == "GRAY"
+        return ImageCms.buildTransform(
+            source,
+            ImageCms.createProfile("sRGB"),
+            "I;16" if grey else mode,
+            "RGB",
+            ImageCms.Intent.RELATIVE_COLORIMETRIC,
+            ImageCms.Flags.NOOPTIMIZE if grey else ImageCms.Flags.NONE,  # optimised, dark greys are off by 10 of 255
+        )
     except (ImageCms.PyCMSError, OSError, TypeError, ValueError):
-        return image
-    if image.mode == "F":
-        image = Image.fromarray(np.rint(255 * np.asarray(image)).astype(np.uint8))
-    return transform.apply(image)
+        return None
+
+
+def _through_curve(image: Image.Image, transform: ImageCms.ImageCmsTransform) -> np.ndarray:
+    every = Image.fromarray(np.arange(2**16, dtype=np.uint16).reshape(256, 256))
+    curve = np.asarray(transform.apply(every), np.float32).reshape(-1, 3) / 255
+    grey = np.asarray(image)
+    return curve[grey.astype(np.uint16) * 257 if image.mode == "L" else np.rint(grey * 65535).astype(np.uint16)]
 
 
 def _of_png(info: dict) -> Colours:
@@ -89,11 +102,11 @@ def _of_png(info: dict) -> Colours:
 def _is_adobe(image: Image.Image) -> bool:
     try:
         exif = image.getexif()
-        space = exif.get_ifd(ExifTags.IFD.Exif).get(ExifTags.Base.ColorSpace)
-        interoperability = exif.get_ifd(ExifTags.IFD.Interop).get(ExifTags.Interop.InteropIndex)
+        inner = exif.get_ifd(ExifTags.IFD.Exif)
+        marks = exif.get_ifd(ExifTags.IFD.Interop) if ExifTags.IFD.Interop in inner else {}
     except Exception:  # on damaged EXIF Pillow raises whatever comes
         return False
-    return space == 2 or interoperability == "R03"
+    return inner.get(ExifTags.Base.ColorSpace) == 2 or marks.get(ExifTags.Interop.InteropIndex) == "R03"
 
 
 def _matrix(chromaticities: tuple[float, ...]) -> np.ndarray | None:

@@ -45,10 +45,11 @@ def read_inputs(arguments: list[str], values: flags.FlagValues) -> tuple[np.ndar
     if len(arguments) != 1:
         raise UserError(f"give one picture, not {len(arguments)}: PHOTO --out=...")
     photo, (height, width) = read_photo_and_size(arguments[0], values.longest_side)
+    bundle = load_bundle(values.bundle)
     if photo.shape[:2] != (height, width) and values["longest_side"].using_default_value:
         sizes = f"{width} x {height} shrunk to {photo.shape[1]} x {photo.shape[0]}"
         print(f"{arguments[0]}: {sizes}; --longest_side=0 keeps its size", file=sys.stderr)
-    return photo, load_bundle(values.bundle)
+    return photo, bundle
 
 
 def predict(photo: np.ndarray, bundle: Bundle, values: flags.FlagValues) -> np.ndarray:

@@ -1,5 +1,6 @@
 """Pictures from people: any format, size, orientation and colour space, as float32 sRGB."""
 
+import logging
 import os
 import threading
 import warnings
@@ -9,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import ExifTags, Image, JpegImagePlugin, PngImagePlugin
+from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, PngImagePlugin
 
 from gid_jax.errors import UserError
 from gid_jax.inference.colours import Colours, read_colours, to_srgb
@@ -18,7 +19,7 @@ SMALLEST_SIDE = 16
 MOST_BYTES = 850 * 10**6  # that reading may take, so that the process stays under 1 GB
 MOST_PIXELS = 2**28  # 16,384 x 16,384
 BYTES_PER_PIXEL = {"PNG": 4, "BMP": 4, "PPM": 4, "TIFF": 12, "JPEG2000": 25}
-OTHER_BYTES_PER_PIXEL = 17
+OTHER_BYTES_PER_PIXEL = 16.5
 """What Pillow 12 takes while it decodes, measured: WebP, AVIF and HEIF have the whole picture up to four times."""
 RESULT_BYTES_PER_PIXEL = 16  # float32 RGB, and the decoded picture that it comes of
 BAND_PIXELS = 2**22
@@ -34,6 +35,7 @@ TURNS = {
 }
 """EXIF's orientations."""
 
+logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its complaints go to the terminal
 _one_at_a_time = threading.Lock()  # Pillow's limits are the process's, and so is the memory
 
 
@@ -86,7 +88,7 @@ def shrunk_size(width: int, height: int, longest_side: int) -> tuple[int, int]:
 
 def _unreadable(path: Path, error: Exception) -> UserError:
     return UserError(
-        f"{path}: not a picture that can be read ({error or type(error).__name__}); convert it to JPEG or PNG"
+        f"{path}: not a picture that can be read ({str(error) or type(error).__name__}); convert it to JPEG or PNG"
     )
 
 
@@ -96,12 +98,13 @@ def _guarded() -> Iterator[None]:
     with _one_at_a_time, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK
+        before = Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, ImageFile.LOAD_TRUNCATED_IMAGES
         Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = MOST_PIXELS, 2**24  # profiles of 2 MB are common
+        ImageFile.LOAD_TRUNCATED_IMAGES = True  # of a PNG's damaged metadata, until its pixels are read
         try:
             yield
         finally:
-            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK = before
+            Image.MAX_IMAGE_PIXELS, PngImagePlugin.MAX_TEXT_CHUNK, ImageFile.LOAD_TRUNCATED_IMAGES = before
 
 
 @contextmanager
@@ -135,7 +138,7 @@ def _prepare(path: Path) -> None:
         raise UserError(
             f"{path}: a HEIC picture; `pip install pillow-heif` makes it readable, or convert it to JPEG"
         ) from error
-    register_heif_opener(thumbnails=False)
+    register_heif_opener()
 
 
 def _read(image: Image.Image, path: Path, longest_side: int) -> tuple[np.ndarray, tuple[int, int]]:
@@ -143,10 +146,12 @@ def _read(image: Image.Image, path: Path, longest_side: int) -> tuple[np.ndarray
     size = shrunk_size(*whole, longest_side)
     drafted = image.draft(None, (REDUCING_GAP * size[0], REDUCING_GAP * size[1])) if size != whole else None
     _check_memory(image, path, whole, size)
-    Image.MAX_IMAGE_PIXELS = MOST_BYTES // OTHER_BYTES_PER_PIXEL  # of the pictures inside icons
+    ImageFile.LOAD_TRUNCATED_IMAGES = False
+    if image.format in ("ICO", "ICNS"):  # pictures inside, whose size is known only then
+        Image.MAX_IMAGE_PIXELS = int(MOST_BYTES / OTHER_BYTES_PER_PIXEL)
     with _without_stderr() if image.format == "TIFF" else nullcontext():
         image.load()
-    whole = whole if drafted else image.size  # that of icons is known only now
+    whole = whole if drafted else image.size
     if min(whole) < SMALLEST_SIDE:
         raise UserError(
             f"{path}: {whole[0]} x {whole[1]} pixels are too few; "
@@ -169,12 +174,13 @@ def _check_memory(image: Image.Image, path: Path, whole: tuple[int, int], size: 
     decoded, pixels = image.width * image.height, whole[0] * whole[1]
     if isinstance(image, JpegImagePlugin.JpegImageFile):
         samples = {1: 2.0, 2: 1.5}.get(JpegImagePlugin.get_sampling(image), len(image.getbands()))
-        decoding = 2 * samples * pixels + 4 * decoded  # a progressive one holds 16 bits of each sample
+        least = 2 * samples * pixels  # a progressive one holds 16 bits of each sample
+        decoding = least + 4 * decoded
     else:
-        decoding = BYTES_PER_PIXEL.get(image.format or "", OTHER_BYTES_PER_PIXEL) * pixels
+        least = decoding = BYTES_PER_PIXEL.get(image.format or "", OTHER_BYTES_PER_PIXEL) * pixels
     result = RESULT_BYTES_PER_PIXEL * size[0] * size[1] + (4 * decoded if size != whole else 0)
     if max(decoding, result) > MOST_BYTES:
-        remedy = "make it smaller first" if decoding > MOST_BYTES else "shrink it with --longest_side"
+        remedy = "make it smaller first" if least > MOST_BYTES else "shrink it with --longest_side"
         raise UserError(f"{path}: {whole[0]} x {whole[1]} pixels take more than 1 GB of memory; {remedy}")
 
 

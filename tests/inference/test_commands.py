@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 
 from gid_jax import animate, cli, export, interact
+from gid_jax.errors import UserError
 from gid_jax.inference.bundle import FILE_NAME, load_bundle, save_bundle
 from gid_jax.inference.command import DEMO
 
@@ -44,6 +45,27 @@ def test_animate_and_interact(inputs, capsys):
     command(interact, *common, f"--out={inputs / 'page.html'}")
     assert "<title>photo</title>" in (inputs / "page.html").read_text()
     assert "9 frames, 61 x 37" in capsys.readouterr().out
+
+
+def test_a_large_photo_is_shrunk_unless_told_otherwise(inputs, capsys, monkeypatch):
+    def refuse(photo, *_):
+        raise UserError(f"{photo.shape}")
+
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (1600, 40)).save(inputs / "large.jpg", exif=exif)
+    monkeypatch.setattr("gid_jax.inference.command.predict", refuse)
+    for module, out in ((animate, "v.mp4"), (interact, "v.html")):
+        for flags, shape, told in (
+            ([], "(1280, 32, 3)", "large.jpg: 40 x 1600 shrunk to 32 x 1280; --longest_side=0 keeps its size"),
+            (["--longest_side=800"], "(800, 20, 3)", None),
+            (["--longest_side=0"], "(1600, 40, 3)", None),
+        ):
+            with pytest.raises(SystemExit):
+                command(module, inputs / "large.jpg", f"--bundle={inputs / 'bundle'}", f"--out={inputs / out}", *flags)
+            *before, last = capsys.readouterr().err.splitlines()
+            assert shape in last and len(before) == (told is not None)
+            assert told is None or before[0].endswith(told)
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from gid_jax.errors import UserError
-from gid_jax.inference.photo import read_photo, shrink
+from gid_jax.inference.photo import read_photo
 from gid_jax.inference.video import check_video, write_video
 
 
@@ -59,12 +59,6 @@ def test_bad_pictures_are_one_line_with_the_file(tmp_path, colours):
     for name in ("notes.jpg", "half.png", "thin.png", "absent.png"):
         with pytest.raises(UserError, match=name):
             read_photo(tmp_path / name)
-
-
-def test_shrink_keeps_the_aspect_and_never_enlarges(colours):
-    picture = (colours / 255).astype(np.float32)
-    assert shrink(picture, 15).shape == (10, 15, 3)
-    assert shrink(picture, 100) is picture
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
