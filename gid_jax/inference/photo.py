@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 from jaxtyping import Float
-from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, PngImagePlugin
+from PIL import ExifTags, Image, ImageFile, JpegImagePlugin, PngImagePlugin, TiffImagePlugin
 
 from gid_jax.errors import UserError
 from gid_jax.inference.colours import Colours, read_colours, to_srgb
@@ -34,6 +34,8 @@ TURNS = {
     8: Image.Transpose.ROTATE_90,
 }
 """EXIF's orientations."""
+
+Levels = tuple[float, float]
 
 logging.getLogger("PIL").addHandler(logging.NullHandler())  # else its complaints go to the terminal
 _one_at_a_time = threading.Lock()  # Pillow's limits are the process's, and so is the memory
@@ -147,8 +149,7 @@ def _read(image: Image.Image, path: Path, longest_side: int) -> tuple[np.ndarray
     drafted = image.draft(None, (REDUCING_GAP * size[0], REDUCING_GAP * size[1])) if size != whole else None
     _check_memory(image, path, whole, size)
     ImageFile.LOAD_TRUNCATED_IMAGES = False
-    if image.format in ("ICO", "ICNS"):  # pictures inside, whose size is known only then
-        Image.MAX_IMAGE_PIXELS = int(MOST_BYTES / OTHER_BYTES_PER_PIXEL)
+    Image.MAX_IMAGE_PIXELS = int(MOST_BYTES / _bytes_per_pixel(image))  # of tiles, and of the pictures inside icons
     with _without_stderr() if image.format == "TIFF" else nullcontext():
         image.load()
     whole = whole if drafted else image.size
@@ -157,15 +158,15 @@ def _read(image: Image.Image, path: Path, longest_side: int) -> tuple[np.ndarray
             f"{path}: {whole[0]} x {whole[1]} pixels are too few; "
             f"give a picture of at least {SMALLEST_SIDE} x {SMALLEST_SIDE}"
         )
-    colours, orientation, white = read_colours(image), _orientation(image), _white(image)
+    colours, orientation, levels = read_colours(image), _orientation(image), _levels(image)
     size = shrunk_size(*whole, longest_side)
     if size != whole:
-        image, white = _shrink(image, drafted[1] if drafted else (0, 0, *whole), size, white), 1.0
+        image, levels = _shrink(image, drafted[1] if drafted else (0, 0, *whole), size, levels), (0.0, 1.0)
     if orientation in TURNS:
         image = image.transpose(TURNS[orientation])
     pixels = np.empty((image.height, image.width, 3), np.float32)
     for top, band in _bands(image):
-        pixels[top : top + band.height] = _over_white(_workable(band, white), colours)
+        pixels[top : top + band.height] = _over_white(_workable(band, levels), colours)
     return pixels, whole if orientation >= 5 else (whole[1], whole[0])
 
 
@@ -177,11 +178,15 @@ def _check_memory(image: Image.Image, path: Path, whole: tuple[int, int], size: 
         least = 2 * samples * pixels  # a progressive one holds 16 bits of each sample
         decoding = least + 4 * decoded
     else:
-        least = decoding = BYTES_PER_PIXEL.get(image.format or "", OTHER_BYTES_PER_PIXEL) * pixels
+        least = decoding = _bytes_per_pixel(image) * pixels
     result = RESULT_BYTES_PER_PIXEL * size[0] * size[1] + (4 * decoded if size != whole else 0)
     if max(decoding, result) > MOST_BYTES:
         remedy = "make it smaller first" if least > MOST_BYTES else "shrink it with --longest_side"
         raise UserError(f"{path}: {whole[0]} x {whole[1]} pixels take more than 1 GB of memory; {remedy}")
+
+
+def _bytes_per_pixel(image: Image.Image) -> float:
+    return BYTES_PER_PIXEL.get(image.format or "", OTHER_BYTES_PER_PIXEL)
 
 
 def _orientation(image: Image.Image) -> int:
@@ -192,15 +197,25 @@ def _orientation(image: Image.Image) -> int:
     return value if isinstance(value, int) and value in TURNS else 1
 
 
-def _white(image: Image.Image) -> float:
-    """The value of white in a grey picture of 16 or more bits."""
-    if image.mode == "I" and image.format in ("TIFF", "FITS"):  # 32 bits, of which pictures fill what they need
-        largest = max(int(np.asarray(band).max()) for _, band in _bands(image))
-        return next((white for white in (255.0, 65535.0) if largest <= white), float(largest))
+def _levels(image: Image.Image) -> Levels:
+    """(black, white) of a grey picture of 16 or more bits."""
     if image.mode == "F":
         bands = (np.asarray(band) for _, band in _bands(image))
-        return max(float(band.max(initial=1.0, where=np.isfinite(band))) for band in bands)
-    return 65535.0
+        white = max(float(band.max(initial=1.0, where=np.isfinite(band))) for band in bands)
+    elif isinstance(image, TiffImagePlugin.TiffImageFile) and image.mode[0] == "I":
+        bits, signed = image.tag_v2[258][0], image.tag_v2.get(339, (1,))[0] == 2
+        white = _filled(image, signed) if bits == 32 else 2.0 ** (bits - signed) - 1
+    else:
+        white = 65535.0
+    is_white_zero = isinstance(image, TiffImagePlugin.TiffImageFile) and image.tag_v2.get(262) == 0
+    return (white, 0.0) if is_white_zero else (0.0, white)
+
+
+def _filled(image: Image.Image, signed: bool) -> float:
+    """White of 32 bits, of which pictures fill what they need."""
+    kind = np.int32 if signed else np.uint32
+    largest = max(int(np.asarray(band).view(kind).max()) for _, band in _bands(image))
+    return next((white for white in (255.0, 65535.0) if largest <= white), float(largest))
 
 
 def _bands(image: Image.Image, rows: int = 1) -> Iterator[tuple[int, Image.Image]]:
@@ -211,13 +226,13 @@ def _bands(image: Image.Image, rows: int = 1) -> Iterator[tuple[int, Image.Image
 
 
 def _shrink(
-    image: Image.Image, box: tuple[float, float, float, float], size: tuple[int, int], white: float
+    image: Image.Image, box: tuple[float, float, float, float], size: tuple[int, int], levels: Levels
 ) -> Image.Image:
     """The part `box` of `image` as (width, height) `size`, in a workable mode."""
     factor = max(1, int(min(box[2] / size[0], box[3] / size[1]) / REDUCING_GAP))
     reduced: Image.Image | None = None
     for top, band in _bands(image, factor):
-        part = _workable(band, white).reduce(factor)
+        part = _workable(band, levels).reduce(factor)
         reduced = reduced or Image.new(part.mode, (part.width, -(-image.height // factor)))
         reduced.paste(part, (0, top // factor))
     assert reduced is not None
@@ -225,11 +240,13 @@ def _shrink(
     return reduced.resize(size, Image.Resampling.BILINEAR, box=scaled)
 
 
-def _workable(image: Image.Image, white: float) -> Image.Image:
+def _workable(image: Image.Image, levels: Levels) -> Image.Image:
     """`image` in a mode that can be averaged: L, LA, RGB, RGBA, CMYK, LAB, or F in [0, 1] for greys of 16 bits."""
     if image.mode[0] in "IF":
-        values = np.asarray(image, np.float32)
-        grey = np.clip(np.nan_to_num(values, nan=0, posinf=white) / white, 0, 1)
+        black, white = levels
+        values = np.asarray(image)
+        values = (values.view(np.uint32) if max(levels) >= 2**31 else values).astype(np.float32)
+        grey = np.clip((np.where(np.isnan(values), black, values) - black) / (white - black), 0, 1).astype(np.float32)
         if "transparency" not in image.info:
             return Image.fromarray(grey)
         alpha = values != image.info["transparency"]
