@@ -22,7 +22,7 @@ BYTES_PER_PIXEL = {"PNG": 4, "BMP": 4, "PPM": 4, "TIFF": 12, "JPEG2000": 25}
 OTHER_BYTES_PER_PIXEL = 16.5
 """What Pillow 12 takes while it decodes, measured: WebP, AVIF and HEIF have the whole picture up to four times."""
 RESULT_BYTES_PER_PIXEL = 16  # float32 RGB, and the decoded picture that it comes of
-BAND_PIXELS = 2**22
+BAND_PIXELS = 2**20
 REDUCING_GAP = 2  # shrunk by whole numbers to no less than twice the size, then by an antialiased filter
 TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -179,8 +179,11 @@ def _check_memory(image: Image.Image, path: Path, whole: tuple[int, int], size: 
         decoding = least + 4 * decoded
     else:
         least = decoding = _bytes_per_pixel(image) * pixels
-    result = RESULT_BYTES_PER_PIXEL * size[0] * size[1] + (4 * decoded if size != whole else 0)
-    if max(decoding, result) > MOST_BYTES:
+    shrinking = 0.0
+    if size != whole:  # the reduced picture beside the decoded one, then what the filter makes of it
+        reduced = decoded / _factor((image.width, image.height), size) ** 2
+        shrinking = max(4 * decoded + 4 * reduced, 12 * reduced + 8 * size[0] * size[1])
+    if max(decoding, shrinking, RESULT_BYTES_PER_PIXEL * size[0] * size[1]) > MOST_BYTES:
         remedy = "make it smaller first" if least > MOST_BYTES else "shrink it with --longest_side"
         raise UserError(f"{path}: {whole[0]} x {whole[1]} pixels take more than 1 GB of memory; {remedy}")
 
@@ -225,17 +228,22 @@ def _bands(image: Image.Image, rows: int = 1) -> Iterator[tuple[int, Image.Image
         yield top, image.crop((0, top, image.width, min(top + height, image.height)))
 
 
+def _factor(before: tuple[float, float], after: tuple[int, int]) -> int:
+    return max(1, int(min(before[0] / after[0], before[1] / after[1]) / REDUCING_GAP))
+
+
 def _shrink(
     image: Image.Image, box: tuple[float, float, float, float], size: tuple[int, int], levels: Levels
 ) -> Image.Image:
-    """The part `box` of `image` as (width, height) `size`, in a workable mode."""
-    factor = max(1, int(min(box[2] / size[0], box[3] / size[1]) / REDUCING_GAP))
+    """The part `box` of `image`, which is closed, as (width, height) `size`, in a workable mode."""
+    factor = _factor(box[2:], size)
     reduced: Image.Image | None = None
     for top, band in _bands(image, factor):
         part = _workable(band, levels).reduce(factor)
         reduced = reduced or Image.new(part.mode, (part.width, -(-image.height // factor)))
         reduced.paste(part, (0, top // factor))
     assert reduced is not None
+    image.close()
     scaled = (0, 0, box[2] / factor, box[3] / factor)
     return reduced.resize(size, Image.Resampling.BILINEAR, box=scaled)
 
