@@ -29,7 +29,7 @@ class _Flags(cli.ConfigFlags):
         return super().__call__(["--loops=*" if argument == "--loops" else argument for argument in argv], known_only)
 
 
-FLAGS = _Flags()
+FLAGS = _Flags("configs/data.py:paper")
 for _name, _help in {
     "videos": "Folder of videos (searched to any depth), or a glob.",
     "data_dir": "Folder for the data set, the report and the cache.",
@@ -40,7 +40,9 @@ for _name, _help in {
 flags.DEFINE_bool(
     "exact", False, "Variant procedural_exact: adds the exact motion in the .npz beside each video.", flag_values=FLAGS
 )
-config_flags.DEFINE_config_file("config", "configs/data.py:paper", "Sizes, flow and filters.", flag_values=FLAGS)
+config_flags.DEFINE_config_file(
+    "config", None, "Sizes, flow and filters; without it configs/data.py:paper.", flag_values=FLAGS
+)
 
 
 def main(arguments: list[str]) -> None:

@@ -2,8 +2,8 @@
 
     python -m gid_jax.eval --bundle=B --data_dir=D --out=O [--config=configs/eval.py:PRESET] [--limit=N]
 
-Writes O/metrics.json and O/report.html. The presets are demo (the default), paper and test; after a
-`--config=...`, `--config.x.y=v` overrides any setting. Every figure stands beside what a prediction reaches that has
+Writes O/metrics.json and O/report.html. The presets are demo (the default), paper and test; `--config.x.y=v`
+overrides any setting. Every figure stands beside what a prediction reaches that has
 not seen the picture.
 """
 
@@ -15,13 +15,13 @@ from ml_collections import config_flags
 from gid_jax import cli
 from gid_jax.errors import UserError
 
-FLAGS = cli.ConfigFlags()
+FLAGS = cli.ConfigFlags("configs/eval.py:demo")
 flags.DEFINE_string("bundle", None, "Bundle to evaluate, made by gid_jax.export.", flag_values=FLAGS)
 flags.DEFINE_string("data_dir", None, "Data set, made by data_pipeline.build.", flag_values=FLAGS)
 flags.DEFINE_string("out", None, "Folder for metrics.json and report.html.", flag_values=FLAGS)
 flags.DEFINE_integer("limit", None, "At most so many test examples.", lower_bound=1, flag_values=FLAGS)
 config_flags.DEFINE_config_file(
-    "config", None, "Protocol, configs/eval.py:PRESET; without it the preset demo as it stands.", flag_values=FLAGS
+    "config", None, "Protocol, configs/eval.py:PRESET; without it the preset demo.", flag_values=FLAGS
 )
 
 
@@ -32,13 +32,12 @@ def main(arguments: list[str]) -> None:
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing: {FLAGS[name].help}")
 
-    from configs.eval import get_config
     from gid_jax.data.source import open_source
     from gid_jax.evaluation import report, run
     from gid_jax.evaluation.model import BundleModel
     from gid_jax.inference.bundle import load_bundle
 
-    config = FLAGS.config if FLAGS.config is not None else get_config()
+    config = FLAGS.config
     if FLAGS.limit:
         config.num_examples = min(config.num_examples, FLAGS.limit)
     model = BundleModel(load_bundle(FLAGS.bundle), **config.sampling)

@@ -44,8 +44,8 @@ def meshes(config: ConfigDict, text: str) -> list[ConfigDict]:
 def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"unexpected argument {arguments[0]!r}: settings are --config.name=value")
-    if not isinstance(FLAGS.config, ConfigDict):
-        raise UserError("--config is missing or no such file: name one, such as configs/coordinated.py:paper")
+    if FLAGS.config is None:
+        raise UserError("--config is missing: name one, such as configs/coordinated.py:paper")
     if not FLAGS.topology:
         raise UserError("--topology is missing: name a slice, such as v5e:16x16")
     os.environ.setdefault("JAX_PLATFORMS", "cpu")

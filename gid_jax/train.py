@@ -4,15 +4,15 @@
 
 The stages are configs/vae.py, denoiser.py, coordinated.py and renderer.py, each with the presets paper, highres, demo
 and test. `--config.x.y=v` overrides any setting. The same command started again continues from the newest checkpoint.
-Exit code 143: SIGTERM came, all is saved, and there are steps left. Exit code 75: no progress for config.stuck_after
-seconds.
+Exit code 143: SIGTERM came, all is saved, and there are steps left; 130: the same by Ctrl-C. Exit code 75: no progress
+for config.stuck_after seconds.
 """
 
 import signal
 import sys
 
 from absl import flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from gid_jax import cli
 from gid_jax.errors import UserError
@@ -36,8 +36,8 @@ def main(arguments: list[str]) -> None:
         raise UserError(f"unexpected argument {arguments[0]!r}: settings are --config.name=value")
     if not FLAGS.workdir:
         raise UserError("--workdir is missing: name the folder of the run")
-    if not isinstance(FLAGS.config, ConfigDict):
-        raise UserError("--config is missing or no such file: name one, such as configs/vae.py:demo")
+    if FLAGS.config is None:
+        raise UserError("--config is missing: name one, such as configs/vae.py:demo")
     window = profiler.parse(FLAGS.profile)
     run.connect(FLAGS.coordinator, FLAGS.num_processes, FLAGS.process_id)
     if not run.run(FLAGS.config, FLAGS.workdir, FLAGS.resume, window):

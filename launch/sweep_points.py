@@ -1,11 +1,9 @@
 """From a sweep file to runs that are known to be possible: every configuration built before the first is started."""
 
 import dataclasses
-import importlib.util
 import os
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
 
 from absl import flags
 from ml_collections import ConfigDict, config_flags
@@ -38,17 +36,8 @@ class Run:
 
 def load_points(spec: str) -> list[Point]:
     """The points of "FILE[:PRESET]". Raises UserError for a missing file, clashing names, needs that do not exist."""
-    path, _, preset = spec.partition(":")
-    if not path.endswith(".py") or not os.path.isfile(path):
-        there = sorted(x.stem for x in Path("configs/sweeps").glob("*.py") if x.stem != "__init__")
-        raise UserError(f"--config={spec}: no such sweep; configs/sweeps has {', '.join(there) or 'none here'}")
-    module_spec = importlib.util.spec_from_file_location("sweep_file", path)
-    assert module_spec is not None and module_spec.loader is not None
-    module = importlib.util.module_from_spec(module_spec)
-    module_spec.loader.exec_module(module)
-    if not hasattr(module, "get_points"):
-        raise UserError(f"{path}: has no generator get_points(preset)")
-    points: list[Point] = list(module.get_points(*([preset] if preset else [])))
+    path = spec.partition(":")[0]
+    points: list[Point] = list(cli.from_file(spec, "get_points"))
     if not points:
         raise UserError(f"{path}: yields no points")
     names: set[str] = set()
@@ -90,8 +79,6 @@ def build_config(point: Point, settings: Sequence[str]) -> ConfigDict:
         values(arguments)
     except (UserError, flags.Error) as error:
         raise UserError(f"point {point.name}: {error}") from error
-    if not isinstance(values.config, ConfigDict):
-        raise UserError(f"point {point.name}: {point.config}: no such file")
     if not values.config.data_dir:
         raise UserError(f"point {point.name}: no data set is named; give all points one with --config.data_dir=DIR")
     return values.config

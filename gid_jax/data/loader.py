@@ -6,6 +6,7 @@ consecutive parts.
 """
 
 import functools
+import signal
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
@@ -74,8 +75,13 @@ def make_loader(
     batches = dataset.to_iter_dataset(grain.ReadOptions(num_threads=THREADS, prefetch_buffer_size=PREFETCHED))
     if num_workers:
         flags.FLAGS.mark_as_parsed()  # Grain's worker processes read its own absl flags; its defaults are meant
-        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers))
+        batches = batches.mp_prefetch(grain.MultiprocessingOptions(num_workers=num_workers), _ignore_ctrl_c)
     return iter(batches)
+
+
+def _ignore_ctrl_c(worker: int, count: int) -> None:
+    """A terminal sends it to all processes; the run still needs its workers until it has saved."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _numbered(index: int, raw: dict) -> tuple[int, dict]:

@@ -1,5 +1,6 @@
 """Random access to the stored examples of a finished data set, without TensorFlow."""
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +56,8 @@ def open_source(data_dir: str | Path, split: str) -> Source:
 def find_dataset(data_dir: Path) -> Path:
     """Folder of the one finished builder configuration and version at or under `data_dir`."""
     remedy = "build it with `python -m data_pipeline.build --videos=... --data_dir=" + f"{data_dir}`"
+    if re.search(r"[\ud800-\udfff]", str(data_dir)):  # which ArrayRecord cannot open
+        raise UserError(f"--data_dir={data_dir}: not UTF-8; rename the folder")
     if not data_dir.is_dir():
         raise UserError(f"--data_dir={data_dir}: no such folder; {remedy}")
     if _is_finished(data_dir):

@@ -4,16 +4,12 @@ import contextlib
 import dataclasses
 import math
 import resource
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
-from types import FrameType
 from typing import TYPE_CHECKING
 
 import jax
 import numpy as np
-from jax.experimental import multihost_utils
 from ml_collections import ConfigDict
 
 from gid_jax.checkpoints.checkpoint import Checkpoints
@@ -26,6 +22,7 @@ from gid_jax.training.compiled import CHIPS, useful_flops
 from gid_jax.training.profiler import NOTHING, Profiler
 from gid_jax.training.records import Records
 from gid_jax.training.step import Program, compile_for
+from gid_jax.training.stopping import StopSignal
 from gid_jax.training.watchdog import Watchdog
 
 if TYPE_CHECKING:
@@ -42,10 +39,12 @@ def train(
     open_batches: OpenBatches,
     mesh: jax.sharding.Mesh,
     profile: range = NOTHING,
+    stop: StopSignal | None = None,
 ) -> TrainState:
     """Trains until `config.num_steps`, from the newest whole checkpoint in `workdir` if there is one.
 
-    Returns the last state, which is saved. SIGTERM saves and returns early. Raises UserError when the loss or the
+    Returns the last state, which is saved. SIGTERM and SIGINT save and return early; `stop` then says which of them
+    came. Raises UserError when the loss or the
     gradient stops being finite and when the workdir takes no more; the last good checkpoint stays. After
     `config.stuck_after` seconds without progress the process ends. The steps of `profile` are traced for TensorBoard's
     profiler.
@@ -57,7 +56,8 @@ def train(
         with contextlib.closing(Checkpoints(workdir, config.keep_checkpoints)) as checkpoints:
             storage.check_space(workdir, program.shapes)
             state, start = _begin(task, program, checkpoints, open_batches)
-            return _Run(task, config, workdir, open_batches, program, checkpoints, watchdog, start, profile).go(state)
+            run = _Run(task, config, workdir, open_batches, program, checkpoints, watchdog, start, profile)
+            return run.go(state, stop or StopSignal())
 
 
 def _begin(
@@ -110,11 +110,11 @@ class _Run:
         self.bar = progress(name=config.task, total=config.num_steps, initial=start, unit="step")
         self.bar.disable = bool(jax.process_index())
 
-    def go(self, state: TrainState) -> TrainState:
+    def go(self, state: TrainState, stop: StopSignal) -> TrainState:
         config, last = self.config, self.config.num_steps
         batches = Prefetch(self.open_batches("train", self.start), self.task.kind, self.program.mesh)
         try:
-            with _StopSignal() as stop:
+            with stop:
                 for step in range(self.start, last + 1):
                     self.watchdog.alive(f"at step {step}, agreeing with the other processes")
                     stopping = stop.requested(step)
@@ -136,6 +136,7 @@ class _Run:
                     state, metrics = self.program.step(state, batch)
                     self.log()
                     self.pending = step + 1, metrics
+                self.checkpoints.wait()
         finally:
             self.profiler.close()
             batches.close()
@@ -237,25 +238,3 @@ def _memory() -> float:
 
 def _mean(results: list[dict[str, float]]) -> dict[str, float]:
     return {name: float(np.mean([result[name] for result in results])) for name in results[0]}
-
-
-class _StopSignal:
-    """Whether SIGTERM has come. Several processes agree on the step through JAX's coordination service."""
-
-    def __enter__(self) -> "_StopSignal":
-        self._received = False
-        self._previous = None
-        self._alone = jax.process_count() == 1
-        if self._alone and threading.current_thread() is threading.main_thread():
-            self._previous = signal.signal(signal.SIGTERM, self._receive)
-        return self
-
-    def _receive(self, number: int, frame: FrameType | None) -> None:
-        self._received = True
-
-    def requested(self, step: int) -> bool:
-        return self._received if self._alone else multihost_utils.reached_preemption_sync_point(step)
-
-    def __exit__(self, *error: object) -> None:
-        if self._previous is not None:
-            signal.signal(signal.SIGTERM, self._previous)

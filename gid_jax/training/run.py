@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import os
+import signal
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from gid_jax.training.lock import locked
 from gid_jax.training.loop import train
 from gid_jax.training.profiler import NOTHING
 from gid_jax.training.records import write_config
+from gid_jax.training.stopping import StopSignal
 from gid_jax.trees import Tree
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range =
     """Trains, continues, or says that the run is finished already; whether it is finished now.
 
     With `resume` "must" there has to be a checkpoint; the steps of `profile` are traced. Raises UserError for what a
-    user can mend.
+    user can mend, KeyboardInterrupt after Ctrl-C, when all is saved.
     """
     check_settings(config)
     check_workdir(config, workdir)
@@ -101,11 +103,14 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range =
         if config.get("cache_latents"):
             frozen = task.inherit() if step is None else load_stage(workdir, (config.task,)).frozen
             read.update(_latents(task, config, sources, frozen))
-        state = train(task, config, workdir, open_batches, mesh, profile)
+        stop = StopSignal()
+        state = train(task, config, workdir, open_batches, mesh, profile, stop)
     done = int(state.step)
     finished = done >= config.num_steps
-    ending = "finished" if finished else "stopped on request; the same command goes on"
-    _say(f"{workdir}: {ending}, {done} steps of {config.num_steps}")
+    stopped = "stopped on request; the same command goes on" + (" from what is saved" if done else "")
+    _say(f"{workdir}: {'finished' if finished else stopped}, {done} steps of {config.num_steps}")
+    if stop.received == signal.SIGINT and not finished:
+        raise KeyboardInterrupt
     return finished
 
 
