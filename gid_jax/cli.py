@@ -11,6 +11,7 @@ from typing import Any
 from absl import flags
 from ml_collections import ConfigDict
 
+from gid_jax import libtpu
 from gid_jax.errors import UserError
 
 PROJECT = Path(__file__).resolve().parents[1]  # where the packages lie side by side
@@ -92,6 +93,7 @@ def run(main: Callable[[list[str]], None], flag_values: flags.FlagValues, argv: 
         print((sys.modules[main.__module__].__doc__ or "").strip() + "\n\nFlags:")
         print(_describe(flag_values))
         sys.exit(0)
+    libtpu.leave_alone()
     try:
         main(flag_values(argv)[1:])
     except (UserError, flags.Error) as error:

@@ -75,6 +75,13 @@ def table(report: dict) -> str:
             "{arguments} arguments, {temporaries} temporaries, {peak} of {available}".format(**gigabytes),
         ),
         ("", "fits" if report["hbm"]["fits"] else f"does NOT fit; try {report['suggestion']}"),
+        *(_cost(report) if report["mfu"] else [("", "the compiler refuses it: nothing else is known")]),
+    ]
+    return "\n".join([f"{report['topology']}", *(f"  {name:<20}{value}" for name, value in rows)])
+
+
+def _cost(report: dict) -> list[tuple[str, str]]:
+    return [
         (
             "FLOPs",
             f"{report['flops_per_chip'] / 1e12:.3f} T a chip, {report['useful_flops'] / 1e12:.2f} T useful in all",
@@ -87,7 +94,6 @@ def table(report: dict) -> str:
         ("step", f"{report['seconds']['step']:.4f} s, MFU {100 * report['mfu']:.1f} %"),
         ("training", f"{report['steps']:,} steps: {report['days']:.2f} days, {report['chip_hours']:,.0f} chip-hours"),
     ]
-    return "\n".join([f"{report['topology']}", *(f"  {name:<20}{value}" for name, value in rows)])
 
 
 if __name__ == "__main__":

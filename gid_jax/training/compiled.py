@@ -5,7 +5,6 @@ Nothing runs: the compiler for TPUs works on any machine, and says what it made.
 
 import dataclasses
 import math
-import os
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -16,6 +15,8 @@ from jax.experimental import topologies
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
+from gid_jax import libtpu
+from gid_jax.checkpoints.state import TrainState
 from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
 from gid_jax.tasks import Task, make_task
@@ -27,7 +28,10 @@ GIB = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Chip:
-    """Data sheet: JAX's name of it, bf16 FLOP/s, bytes of HBM, bytes/s of it, bytes/s over all links to other chips."""
+    """JAX's name of it, bf16 FLOP/s, bytes of HBM for a program, bytes/s of it, bytes/s over all links to other chips.
+
+    All of the data sheet but the HBM: what libtpu 0.0.42 says that there is, which it refuses larger programs with.
+    """
 
     device_kind: str
     flops: float
@@ -37,14 +41,16 @@ class Chip:
 
 
 CHIPS = {  # cloud.google.com/tpu/docs
-    "v4": Chip("TPU v4", 275e12, 32 * GIB, 1228e9, 300e9),
-    "v5e": Chip("TPU v5 lite", 197e12, 16 * GIB, 819e9, 200e9),
-    "v5p": Chip("TPU v5", 459e12, 95 * GIB, 2765e9, 600e9),
-    "v6e": Chip("TPU v6 lite", 918e12, 32 * GIB, 1640e9, 448e9),
+    "v4": Chip("TPU v4", 275e12, 30.75 * GIB, 1228e9, 300e9),
+    "v5e": Chip("TPU v5 lite", 197e12, 15.75 * GIB, 819e9, 200e9),
+    "v5p": Chip("TPU v5", 459e12, 95.74 * GIB, 2765e9, 600e9),
+    "v6e": Chip("TPU v6 lite", 918e12, 31.25 * GIB, 1640e9, 448e9),
 }
 QUICKLY: dict[str, Any] = {"exec_time_optimization_effort": -1.0}  # the default takes ten times longer
 COLLECTIVES = ("all-gather", "all-reduce", "all-to-all", "collective-permute", "reduce-scatter")
 _SHAPE = re.compile(r"\b(pred|[suf]\d+|bf16)\[([\d,]*)\]")
+_SHORTAGE = re.compile(r"\(([\d.]+)([KMGT]?)\) exceeds available HBM \(([\d.]+)([KMGT]?)\)")
+_SHORTAGE_OF_OLD = re.compile(r"Used ([\d.]+)([KMGT]?) of ([\d.]+)([KMGT]?) hbm")
 _COLLECTIVE = re.compile(rf"= (.*?) ({'|'.join(COLLECTIVES)})(-start)?\(")
 
 
@@ -53,10 +59,10 @@ def topology_devices(name: str) -> tuple[list[jax.Device], Chip]:
     kind = name.split(":")[0]
     if kind not in CHIPS or not re.fullmatch(r"\w+:\d+(x\d+)+", name):
         raise UserError(f"--topology={name}: write KIND:AxB, KIND one of {', '.join(CHIPS)}; for example v5e:16x16")
-    for variable in ("TPU_SKIP_MDS_QUERY", "ALLOW_MULTIPLE_LIBTPU_LOAD"):  # there is no machine to ask, none to lock
-        os.environ.setdefault(variable, "1")
+    libtpu.ask()
+    cores = {"chip_config_name": "megacore"} if kind == "v4" else {}  # a chip is one device, as where there are chips
     try:
-        devices = topologies.get_topology_desc(platform="tpu", topology_name=name).devices
+        devices = topologies.get_topology_desc(platform="tpu", topology_name=name, **cores).devices
     except ImportError as error:
         raise UserError("libtpu is missing: `pip install -e .[tpu]`") from error
     except (RuntimeError, ValueError) as error:
@@ -97,12 +103,15 @@ def lower_step(config: ConfigDict, mesh: Mesh) -> tuple[Program, jax.stages.Lowe
     sharding.check_batch(task.kind, config, mesh)
     with jax.set_mesh(mesh):
         program = compile_for(task, config, mesh)
-        state = jax.tree.map(
-            lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
-            program.shapes,
-            program.shardings,
-        )
-        return program, program.step.lower(state, batch_shapes(task.kind, config, mesh))
+        return program, program.step.lower(_placed(program), batch_shapes(task.kind, config, mesh))
+
+
+def _placed(program: Program) -> TrainState:
+    return jax.tree.map(
+        lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+        program.shapes,
+        program.shardings,
+    )
 
 
 def useful_flops(config: ConfigDict) -> float:
@@ -135,25 +144,45 @@ def _bytes(kind: str, sizes: str) -> int:
     return math.prod(int(size) for size in sizes.split(",") if size) * bits // 8
 
 
+def memory_shortage(message: str) -> tuple[float, float] | None:
+    """Bytes of HBM that a program takes and that there are, from the compiler's refusal; None for another message."""
+    found = _SHORTAGE.search(message) or _SHORTAGE_OF_OLD.search(message)
+    if found is None:
+        return None
+    units = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40}
+    taken, unit, available, other_unit = found.groups()
+    return float(taken) * units[unit], float(available) * units[other_unit]
+
+
 def report(config: ConfigDict, devices: list[jax.Device], chip: Chip) -> dict[str, Any]:
-    """Compiles the step of `config` for the devices; see docs/tpu.md for every entry."""
+    """Compiles the step of `config` for the devices; see docs/tpu.md for every entry.
+
+    Of a step that the compiler refuses for want of memory there is no cost: those figures are None.
+    """
     mesh = sharding.make_mesh(config.mesh, devices)
     program, lowered = lower_step(config, mesh)
-    compiled = lowered.compile(QUICKLY)
-    memory: Any = compiled.memory_analysis()
-    cost: Any = compiled.cost_analysis()
-    communication = collectives(compiled.as_text() or "")
-    arguments, temporary = memory.argument_size_in_bytes, memory.temp_size_in_bytes
-    results = memory.output_size_in_bytes - memory.alias_size_in_bytes
-    peak = arguments + temporary + results + memory.generated_code_size_in_bytes
+    cost: dict[str, Any] = dict.fromkeys(("flops_per_chip", "bytes_per_chip", "mfu", "days", "chip_hours"))
+    cost |= {"collectives": {}, "seconds": dict.fromkeys(("step", "compiler", "roofline", "collectives"))}
     needed = useful_flops(config)
-    times = config.microbatches  # a loop, which the cost model enters once
-    flops, traffic = times * cost["flops"], times * cost["bytes accessed"]
-    roofline = max(flops / chip.flops, traffic / chip.bandwidth)
-    sending = sum(entry["bytes"] for entry in communication.values()) / chip.links
-    modelled = times * cost.get("optimal_seconds", 0.0)
-    seconds = modelled if modelled > 0 else roofline + sending
-    days = seconds * config.num_steps / 86400
+    try:
+        compiled = lowered.compile(QUICKLY)
+    except jax.errors.JaxRuntimeError as error:
+        if (shortage := memory_shortage(str(error))) is None:
+            raise
+        peak, available = shortage
+        chip = dataclasses.replace(chip, memory=available)
+        batch = batch_shapes(task_without_data(config).kind, config, mesh)
+        arguments = sum(
+            math.prod(leaf.sharding.shard_shape(leaf.shape)) * leaf.dtype.itemsize
+            for leaf in jax.tree.leaves((_placed(program), batch))
+        )
+        temporary = peak - arguments
+    else:
+        memory: Any = compiled.memory_analysis()
+        arguments, temporary = memory.argument_size_in_bytes, memory.temp_size_in_bytes
+        results = memory.output_size_in_bytes - memory.alias_size_in_bytes
+        peak = arguments + temporary + results + memory.generated_code_size_in_bytes
+        cost = _cost(config, compiled, len(devices), chip, needed)
     return {
         "mesh": dict(mesh.shape),
         "chips": len(devices),
@@ -167,16 +196,32 @@ def report(config: ConfigDict, devices: list[jax.Device], chip: Chip) -> dict[st
             "available": chip.memory,
             "fits": bool(peak <= chip.memory),
         },
-        "flops_per_chip": flops,
         "useful_flops": needed,
+        **cost,
+        "steps": config.num_steps,
+        "suggestion": suggest(config, mesh.shape, arguments, temporary, peak, chip),
+    }
+
+
+def _cost(config: ConfigDict, compiled: jax.stages.Compiled, chips: int, chip: Chip, needed: float) -> dict[str, Any]:
+    """What the compiler's cost model says of the step."""
+    cost: Any = compiled.cost_analysis()
+    communication = collectives(compiled.as_text() or "")
+    times = config.microbatches  # a loop, which the cost model enters once
+    flops, traffic = times * cost["flops"], times * cost["bytes accessed"]
+    roofline = max(flops / chip.flops, traffic / chip.bandwidth)
+    sending = sum(entry["bytes"] for entry in communication.values()) / chip.links
+    modelled = times * cost.get("optimal_seconds", 0.0)
+    seconds = modelled if modelled > 0 else roofline + sending
+    days = seconds * config.num_steps / 86400
+    return {
+        "flops_per_chip": flops,
         "bytes_per_chip": traffic,
         "collectives": communication,
         "seconds": {"step": seconds, "compiler": modelled, "roofline": roofline, "collectives": sending},
-        "mfu": needed / (len(devices) * chip.flops * seconds),
-        "steps": config.num_steps,
+        "mfu": needed / (chips * chip.flops * seconds),
         "days": days,
-        "chip_hours": 24 * days * len(devices),
-        "suggestion": suggest(config, mesh.shape, arguments, temporary, peak, chip),
+        "chip_hours": 24 * days * chips,
     }
 
 
