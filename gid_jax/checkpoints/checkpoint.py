@@ -155,7 +155,8 @@ def newest_step(workdir: str) -> int | None:
         return max(int(path.name) for path in whole)
     remedy = "put a copy of it back or start in an empty workdir"
     for path in entries:
-        if not ocp.utils.is_tmp_checkpoint(path):  # a save that was never finished
+        unfinished = ocp.utils.is_tmp_checkpoint(path)  # which Orbax may be deleting
+        if not unfinished and (path.exists() or os.path.islink(path)):
             raise UserError(f"{path}: not a checkpoint that can be read; {remedy}")
     record = directory.parent / SAVED_FILE
     if record.exists():

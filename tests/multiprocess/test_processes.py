@@ -14,6 +14,8 @@ import pytest
 import tiny
 from PIL import Image
 
+from gid_jax.checkpoints.checkpoint import newest_step
+
 ROOT = Path(__file__).resolve().parents[2]
 SETTINGS = (
     "--config=configs/renderer.py:test",
@@ -94,6 +96,22 @@ def test_two_processes_resume_exactly_and_agree_with_one(place):
             for name in ("straight", "alone")
         ]
         assert np.abs(pictures[0] - pictures[1]).mean() < 0.5
+
+
+@pytest.mark.slow
+def test_ctrl_c_in_one_process_saves_and_ends_both(place):
+    name = "run [1]*?"  # which Orbax, left alone, could not read again
+    running = start(place, name, 100_000, processes=2)
+    metrics, deadline = place / name / "metrics.jsonl", time.monotonic() + 300
+    while not metrics.exists() or metrics.read_text().count("\n") < 2:
+        assert time.monotonic() < deadline and all(process.poll() is None for process in running)
+        time.sleep(0.02)
+    running[1].send_signal(signal.SIGINT)
+    outputs = [process.communicate(timeout=300)[0] for process in running]
+    assert [process.returncode for process in running] == [143, 130], "\n".join(outputs)
+    done = newest_step(str(place / name))
+    assert f"the same command goes on from what is saved, {done} steps of" in outputs[0]
+    assert ("train", done + 2) in train(place, name, done + 2, processes=2)
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from gid_jax.errors import UserError
-from gid_jax.preflight import meshes
+from gid_jax.preflight import meshes, table
 from gid_jax.training import compiled, sharding
 
 TEXT = """
@@ -84,6 +84,43 @@ def test_suggestions_go_from_cheap_to_dear():
     assert "larger topology" in advice({"data": 16, "fsdp": 1, "freq": 4}, small, large)
 
 
+REFUSALS = {  # of libtpu 0.0.42, and of earlier ones
+    "RESOURCE_EXHAUSTED: Ran out of memory on HBM, the total memory required for HLO temporaries (16.70G) exceeds "
+    "available HBM (15.75G).": (16.70, 15.75),
+    "RESOURCE_EXHAUSTED: XLA:TPU compile permanent error. Ran out of memory in memory space hbm. Used 512.00M of "
+    "15.48G hbm. Exceeded hbm capacity by 1.21G.": (0.5, 15.48),
+}
+
+
+@pytest.mark.parametrize("message", REFUSALS)
+def test_the_compiler_says_what_a_program_takes_and_what_there_is(message):
+    assert compiled.memory_shortage(message) == pytest.approx([size * compiled.GIB for size in REFUSALS[message]])
+
+
+def test_a_step_that_the_compiler_refuses_is_a_report(monkeypatch):
+    task, config = tiny.toy(batch_size=8)
+    monkeypatch.setattr(compiled, "task_without_data", lambda config: task)
+    config.mesh.fsdp = 2
+    whole = compiled.report(config, jax.devices()[:4], compiled.CHIPS["v5e"])
+
+    def refuse(message):
+        def compile(self, options):
+            raise jax.errors.JaxRuntimeError(message)
+
+        monkeypatch.setattr(jax.stages.Lowered, "compile", compile)
+        return compiled.report(config, jax.devices()[:4], compiled.CHIPS["v5e"])
+
+    report = refuse(next(iter(REFUSALS)))
+    assert report.keys() == whole.keys() and report["seconds"].keys() == whole["seconds"].keys()
+    assert report["hbm"]["arguments"] == pytest.approx(whole["hbm"]["arguments"], rel=0.2)  # of a chip; some unused
+    assert report["hbm"]["peak"] == pytest.approx(16.70 * compiled.GIB) and not report["hbm"]["fits"]
+    text = table({"topology": "v5e:2x2", **json.loads(json.dumps(report))})
+    assert "16.70 of 15.75" in text and "does NOT fit; try --config.remat=True" in text
+    assert "MFU" in table({"topology": "v5e:2x2", **whole}) and "MFU" not in text
+    with pytest.raises(jax.errors.JaxRuntimeError, match="INTERNAL"):
+        refuse("INTERNAL: broken")
+
+
 @pytest.mark.slow
 def test_the_real_step_compiles_for_a_slice_that_is_not_there():
     pytest.importorskip("libtpu", reason="libtpu is not installed: pip install -e .[test]")
@@ -92,6 +129,7 @@ def test_the_real_step_compiles_for_a_slice_that_is_not_there():
     assert done.returncode == 0, done.stderr
     alone, shared = json.loads(done.stdout)
     assert done.stderr.count("chip-hours") == 2
+    assert all(line.startswith(("v5e:2x2", "  ")) for line in done.stderr.splitlines())  # nothing of libtpu
     for report in (alone, shared):
         assert report["chips"] == 4 and report["hbm"]["fits"]
         assert 0 < report["mfu"] < 1 and report["seconds"]["step"] > 0

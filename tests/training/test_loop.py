@@ -15,6 +15,7 @@ from gid_jax.checkpoints.checkpoint import Checkpoints, newest_step
 from gid_jax.errors import UserError
 from gid_jax.training import compiled, loop, profiler, sharding
 from gid_jax.training.loop import train
+from gid_jax.training.stopping import StopSignal
 
 ONE = {"data": 1, "fsdp": 1, "freq": 1}
 EIGHT = {"data": 2, "fsdp": 2, "freq": 2}
@@ -191,21 +192,24 @@ def test_no_checkpoint_that_can_be_read_is_an_error_not_a_fresh_start(tmp_path):
             path.write_bytes(b"")
     with pytest.raises(UserError, match="no checkpoint can be read"):
         run(tmp_path)
+    with pytest.raises(UserError, match="step 4 was saved here and is gone"):
+        newest_step(str(tmp_path))
 
 
-def test_sigterm_saves_and_the_run_goes_on_exactly(tmp_path):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_the_run_goes_on_exactly(tmp_path, number):
     task, config = tiny.toy(checkpoint_every=100)
     good = tiny.random_batches(task, config)
 
     def interrupted(split, start_step):
         for step, batch in enumerate(good(split, start_step), start_step):
             if split == "train" and step == 5:
-                os.kill(os.getpid(), signal.SIGTERM)
+                os.kill(os.getpid(), number)
             yield batch
 
-    before = signal.getsignal(signal.SIGTERM)
-    state = train(task, config, str(tmp_path), interrupted, mesh_of(ONE))
+    before, stop = signal.getsignal(number), StopSignal()
+    state = train(task, config, str(tmp_path), interrupted, mesh_of(ONE), stop=stop)
     stopped = int(state.step)
     assert 0 < stopped < 10 and newest_step(str(tmp_path)) == stopped
-    assert signal.getsignal(signal.SIGTERM) == before
+    assert signal.getsignal(number) == before and stop.received == number
     assert_same(run(tmp_path, checkpoint_every=100), run(tmp_path / "straight"))

@@ -94,11 +94,14 @@ def test_bad_input_is_one_line_and_exit_code_2(place, config, settings, message)
     assert not (place / "bad").exists()
 
 
-def test_sigterm_saves_and_exits_with_its_own_code(place):
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_saves_and_exits_with_its_own_code(place, number):
     settings = (*SMALL, "--config.num_steps=100000", "--config.log_every=1", "--config.checkpoint_every=100000")
-    process = start(place, "stopped", *settings)
-    wait_for_steps(place / "stopped" / "metrics.jsonl", 3, process)
-    process.send_signal(signal.SIGTERM)
+    workdir = f"stopped [{number}]*?%"
+    process = start(place, workdir, *settings)
+    wait_for_steps(place / workdir / "metrics.jsonl", 3, process)
+    process.send_signal(number)
     code, out, err = finish(process)
-    assert code == 143 and "stopped on request; the same command goes on" in out, err
-    assert newest_step(str(place / "stopped")) >= 3
+    step = newest_step(str(place / workdir))
+    assert code == 128 + number and step >= 3, err
+    assert f"stopped on request; the same command goes on from what is saved, {step} steps of" in out
