@@ -19,6 +19,7 @@ from data_pipeline.procedural.folder import Order, fulfil, is_there, orders
 from gid_jax import cli
 from gid_jax.errors import UserError
 from gid_jax.progress import progress
+from gid_jax.streams import LAST_SEED
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "folder for the clips", flag_values=FLAGS)
@@ -26,7 +27,9 @@ flags.DEFINE_integer("clips", 40, "how many clips", lower_bound=1, flag_values=F
 flags.DEFINE_integer("width", 128, "width in px, even", lower_bound=32, flag_values=FLAGS)
 flags.DEFINE_integer("height", 80, "height in px, even", lower_bound=32, flag_values=FLAGS)
 flags.DEFINE_integer("frames", 160, "frames of each clip at 30 fps", lower_bound=150, flag_values=FLAGS)
-flags.DEFINE_integer("seed", 0, "other seeds give other scenes", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_integer(
+    "seed", 0, "other seeds give other scenes", lower_bound=0, upper_bound=LAST_SEED, flag_values=FLAGS
+)
 flags.DEFINE_enum("split", "all", ["train", "test", "all"], "which scenes", flag_values=FLAGS)
 
 

@@ -38,7 +38,9 @@ def orders(out: Path, clips: int, split: str, seed: int, size: tuple[int, int, i
     for part, count in enumerate((clips - held_out, held_out)):
         for number in range(count):
             name = f"{('clip', 'test')[part]}_{number:05d}"
-            clip_seed = int(np.random.SeedSequence([seed, part, number]).generate_state(1, np.uint64)[0])
+            # NumPy cuts numbers into words of 32 bits: the high bits first would be taken for the part.
+            words = [seed % 2**32, part, number, seed // 2**32]
+            clip_seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
             kinds = tuple(scenes.TEST_ONLY) if part and number % _KINDS == 1 else None
             listed.append(Order(out / name, clip_seed, size, kinds, bool(part)))
     return listed

@@ -11,21 +11,21 @@ from jaxtyping import Array, Float, Key
 from gid_jax.diffusion.guidance import Denoise
 from gid_jax.diffusion.schedule import Schedule
 
+Method = Literal["ddim", "dpmpp_2m"]
+METHODS: tuple[Method, ...] = ("ddim", "dpmpp_2m")
 
-def timesteps(schedule: Schedule, num_steps: int, method: Literal["ddim", "dpmpp_2m"] = "ddim") -> np.ndarray:
-    """Steps visited, from noise to picture: int32 [num_steps].
 
-    DDIM starts each of `num_steps` equal blocks ("leading", one step later, as latent diffusion does); the solver
-    spaces them linearly from the last step to the first.
+def timesteps(schedule: Schedule, num_steps: int) -> np.ndarray:
+    """Steps visited, from noise to picture: int32 [num_steps], all different, the first the noisiest of all.
+
+    "Trailing" spacing (Lin et al. 2024, table 2): the ends of `num_steps` equal blocks of the schedule, as diffusers
+    rounds them. Raises ValueError for more steps than the schedule has.
     """
     total = schedule.num_steps
     if not 1 <= num_steps <= total:
         raise ValueError(f"num_steps is between 1 and {total}, not {num_steps}")
-    if method == "ddim":
-        steps = np.arange(num_steps) * (total // num_steps) + (1 if num_steps < total else 0)
-    else:
-        steps = np.rint(np.linspace(0, total - 1, num_steps + 1))[1:]
-    return steps[::-1].astype(np.int32)
+    ends = np.arange(total, 0, -total / num_steps)[:num_steps]  # rounding can leave one too many, near 0
+    return np.rint(ends).astype(np.int32) - 1
 
 
 def sample(
@@ -33,7 +33,7 @@ def sample(
     noise: Float[Array, "*z"],
     schedule: Schedule,
     num_steps: int = 250,
-    method: Literal["ddim", "dpmpp_2m"] = "ddim",
+    method: Method = "ddim",
     eta: float = 0.0,
     key: Key[Array, ""] | None = None,
     clip: float | None = None,
@@ -42,8 +42,8 @@ def sample(
     """Latents z_0 from `noise` (standard normal, the latents' shape). One `lax.scan`, so it compiles once.
 
     `denoise(z, t)` predicts eps at the step t, an int32 scalar. `eta` > 0 adds DDIM's noise and needs a `key`. `clip`
-    bounds |z_0| at every step. `scan` runs the steps: whoever wants to see them one by one passes a loop in its place.
-    Raises ValueError for an unknown method or a missing key.
+    bounds |z_0| at every step. The last step ends at the clean latents, abar = 1. `scan` runs the steps: whoever wants
+    to see them one by one passes a loop in its place. Raises ValueError for an unknown method or a missing key.
     """
     if method == "ddim":
         return _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan)
@@ -57,9 +57,9 @@ def _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan):
         raise ValueError("DDIM with eta > 0 needs a key")
     steps = timesteps(schedule, num_steps)
     abar = schedule.alphas_cumprod[steps]
-    # As in diffusers: a step that would end before the schedule begins ends at the clean latents.
-    previous = steps - schedule.num_steps // num_steps
-    abar_previous = np.where(previous >= 0, schedule.alphas_cumprod[np.maximum(previous, 0)], 1.0)
+    # Each step ends where the next begins; diffusers' DDIM ends total // num_steps earlier, which leaves noise behind
+    # wherever num_steps does not divide the total.
+    abar_previous = np.append(abar[1:], 1.0)
     sigma = eta * np.sqrt((1 - abar_previous) / (1 - abar) * (1 - abar / abar_previous))
     towards = np.sqrt(np.maximum(1 - abar_previous - sigma**2, 0))
     table = np.stack([np.sqrt(abar), np.sqrt(1 - abar), np.sqrt(abar_previous), towards, sigma], axis=1)
@@ -75,13 +75,12 @@ def _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan):
             z = z + jitter * jax.random.normal(jax.random.fold_in(key, index), z.shape, z.dtype)
         return z, None
 
-    table = jnp.asarray(table, jnp.float32)
-    indices = jnp.arange(num_steps, dtype=jnp.int32)
-    return scan(step, noise, (jnp.asarray(steps), tuple(table.T), indices))[0]
+    indices = np.arange(num_steps, dtype=np.int32)
+    return scan(step, noise, (steps, tuple(table.T.astype(np.float32)), indices))[0]
 
 
 def _dpm_solver(denoise, noise, schedule, num_steps, clip, scan):
-    steps = timesteps(schedule, num_steps, "dpmpp_2m")
+    steps = timesteps(schedule, num_steps)
     alpha = np.append(np.sqrt(schedule.alphas_cumprod[steps]), 1.0)
     sigma = np.append(np.sqrt(1 - schedule.alphas_cumprod[steps]), 0.0)
     with np.errstate(divide="ignore"):
@@ -99,8 +98,7 @@ def _dpm_solver(denoise, noise, schedule, num_steps, clip, scan):
         z = shrink * z + gain * (clean + second * (clean - last))
         return (z, clean), None
 
-    table = jnp.asarray(table, jnp.float32)
-    return scan(step, (noise, jnp.zeros_like(noise)), (jnp.asarray(steps), tuple(table.T)))[0][0]
+    return scan(step, (noise, jnp.zeros_like(noise)), (steps, tuple(table.T.astype(np.float32))))[0][0]
 
 
 def _bounded(clean, clip):

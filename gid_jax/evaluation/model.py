@@ -5,7 +5,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from gid_jax.inference.bundle import Bundle
-from gid_jax.inference.generate import predict_spectra
+from gid_jax.inference.generate import check_sampling, predict_spectra
 from gid_jax.rendering import render
 
 
@@ -25,9 +25,13 @@ class Model(Protocol):
 
 
 class BundleModel:
-    """A bundle as a `Model`; `sampling` are keyword arguments of `predict_spectra`."""
+    """A bundle as a `Model`; `sampling` are keyword arguments of `predict_spectra`.
+
+    Raises UserError for such that the bundle cannot be sampled with.
+    """
 
     def __init__(self, bundle: Bundle, **sampling: Any):
+        check_sampling(bundle, **sampling)
         self.width, self.height, self.num_frequencies = bundle.width, bundle.height, bundle.num_frequencies
         self._bundle, self._sampling = bundle, sampling
 

@@ -12,6 +12,7 @@ from gid_jax.evaluation.distributions import missing_distributions
 from gid_jax.evaluation.model import Model
 from gid_jax.motion.spectrum import PERIOD, at_times, from_rest
 from gid_jax.progress import progress
+from gid_jax.streams import LAST_SEED, check_seed
 
 FORMAT = 1  # of metrics.json
 
@@ -77,6 +78,7 @@ def check(model: Model, test: Source, config: ConfigDict) -> None:
     for name in ("num_examples", "batch_size", "training_maps"):
         if config[name] < 1:
             raise UserError(f"--config.{name}={config[name]} must be at least 1")
+    check_seed(config.seed, "--config.seed")
 
 
 def protocol(model: Model, test: Source, count: int, config: ConfigDict) -> dict:
@@ -101,7 +103,7 @@ def _predict(model: Model, batch: list[examples.Example], config: ConfigDict) ->
     """Spectra of a batch. A last, smaller one is filled up, so that only one shape is compiled."""
     filled = [batch[min(i, len(batch) - 1)] for i in range(config.batch_size)]
     images = np.stack([example.image for example in filled])
-    seeds = [config.seed + example.index for example in filled]
+    seeds = [(config.seed + example.index) % (LAST_SEED + 1) for example in filled]
     return np.asarray(model.predict(images, seeds))[: len(batch)]
 
 

@@ -6,10 +6,12 @@ from pathlib import Path
 import numpy as np
 from absl import flags
 
+from gid_jax.diffusion.samplers import METHODS
 from gid_jax.errors import UserError
 from gid_jax.inference import generate
 from gid_jax.inference.bundle import Bundle, load_bundle
 from gid_jax.inference.photo import read_photo_and_size
+from gid_jax.streams import LAST_SEED
 
 DEMO = Path(__file__).parent / "demo"
 """The bundle that comes with the project: launch/train_demo.sh made it."""
@@ -20,13 +22,13 @@ def define_flags(values: flags.FlagValues) -> None:
     flags.DEFINE_string(
         "bundle", str(DEMO), "trained models: a folder that gid_jax.export made; or the demo's", flag_values=values
     )
-    flags.DEFINE_integer("seed", 0, "another seed, another motion", lower_bound=0, flag_values=values)
+    flags.DEFINE_integer(
+        "seed", 0, "another seed, another motion", lower_bound=0, upper_bound=LAST_SEED, flag_values=values
+    )
     flags.DEFINE_integer(
         "steps", generate.NUM_STEPS, "sampling steps", lower_bound=1, upper_bound=1000, flag_values=values
     )
-    flags.DEFINE_enum(
-        "method", "ddim", ["ddim", "dpmpp_2m"], "sampler; dpmpp_2m needs far fewer steps", flag_values=values
-    )
+    flags.DEFINE_enum("method", "ddim", METHODS, "sampler; dpmpp_2m needs far fewer steps", flag_values=values)
     flags.DEFINE_float(
         "guidance", generate.GUIDANCE, "classifier-free guidance w; 0 is none", lower_bound=0.0, flag_values=values
     )

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -11,23 +11,20 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, UInt8
 
 from gid_jax import rendering
-from gid_jax.diffusion.guidance import Denoise, classifier_free
-from gid_jax.diffusion.preconditioning import predicted_noise
-from gid_jax.diffusion.samplers import sample
+from gid_jax.diffusion.samplers import METHODS, Method
 from gid_jax.diffusion.schedule import scaled_linear
+from gid_jax.errors import UserError
 from gid_jax.inference.bundle import Bundle, Networks
 from gid_jax.inference.photo import resize
-from gid_jax.motion.normalization import denormalize
 from gid_jax.motion.spectrum import at_times, from_rest, splatting_weight
 from gid_jax.progress import progress
+from gid_jax.sampling import MotionModel, classifier_free, sample_spectra
 from gid_jax.streams import stream_key
 
 NUM_STEPS = 50
 GUIDANCE = 0.0
 LATENT_STRIDE = 4
 CHUNK = 25  # motions computed at once
-
-Method = Literal["ddim", "dpmpp_2m"]
 
 
 def model_size(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
@@ -48,7 +45,10 @@ def predict_spectrum(
     guidance: float = GUIDANCE,
     method: Method = "ddim",
 ) -> Float[np.ndarray, "k H W 4"]:
-    """A spectral volume of the picture `image` ([0, 1], any size), in pixels of the resolution `model_size`."""
+    """A spectral volume of the picture `image` ([0, 1], any size), in pixels of the resolution `model_size`.
+
+    Raises UserError for settings that do not work (`check_sampling`) and for a prediction that is not finite.
+    """
     image = np.asarray(image, np.float32)
     image = resize(image, *model_size(bundle, *image.shape[:2]))
     return _predict(bundle, jnp.asarray(image)[None], [seed], num_steps, guidance, method, show=True)[0]
@@ -66,7 +66,8 @@ def predict_spectra(
     """Spectral volumes of pictures whose sides are multiples of 4, in their own pixels; a seed for each.
 
     The K slices of a volume are denoised together. A picture's volume depends on its seed, not on its companions
-    (up to float32 rounding). Raises ValueError unless there are as many seeds as pictures.
+    (up to float32 rounding). Raises ValueError unless there are as many seeds as pictures, UserError as
+    `predict_spectrum`.
     """
     images = jnp.asarray(images, jnp.float32)
     if len(seeds) != len(images):
@@ -84,47 +85,55 @@ def _predict(
     *,
     show: bool,
 ) -> np.ndarray:
-    volumes, slices = len(images), bundle.num_frequencies
-    schedule = scaled_linear(**bundle.schedule)
+    check_sampling(bundle, num_steps=num_steps, guidance=guidance, method=method)
+    model = motion_model(bundle)
     latent = (*(side // LATENT_STRIDE for side in images.shape[1:3]), bundle.latent_mean.shape[-1])
-    noise = jnp.concatenate([jax.random.normal(stream_key(seed, "latents", 0), (slices, *latent)) for seed in seeds])
-    features = jnp.repeat(_encode_image(bundle.networks, bundle.params["denoiser"], images), slices, axis=0)
-    frequency = jnp.tile(jnp.arange(slices, dtype=jnp.int32), volumes)
-
-    def denoiser(features: Array) -> Denoise:
-        given = (bundle.networks, slices, bundle.params["denoiser"], features, frequency)
-        known = bundle.models["denoiser"].get("variance_head")
-        variance = _variance(bundle.networks, bundle.params["denoiser"], features, frequency) if known else None
-        return predicted_noise(functools.partial(_denoise, *given), bundle.prediction, schedule, variance)
-
-    guided = classifier_free(denoiser(features), denoiser(jnp.zeros_like(features)), guidance)
-    z = sample(guided, noise, schedule, num_steps=num_steps, method=method, scan=functools.partial(_scan, show))
-    mean, std = (_per_slice(x, slices, volumes) for x in (bundle.latent_mean, bundle.latent_std))
-    values = _decode(bundle.networks, bundle.params["vae"], z * std + mean)
-    values = values.reshape(volumes, slices, *values.shape[1:])
-    return np.asarray(denormalize(values, bundle.scales, bundle.normalization))
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _encode_image(networks: Networks, params: dict, images: Array) -> Array:
-    return networks.denoiser.bind(params).encode_image(images)
+    shape = (bundle.num_frequencies, *latent)
+    noise = jnp.stack([jax.random.normal(stream_key(seed, "latents", 0), shape) for seed in seeds])
+    spectra = sample_spectra(
+        model,
+        model.encode_image(images),
+        noise,
+        num_steps=num_steps,
+        method=method,
+        guided=classifier_free(guidance),
+        scan=functools.partial(_scan, show),
+    )
+    if not jnp.isfinite(spectra).all():
+        raise UserError(
+            "the predicted motion is not finite, nothing is made of it: try guidance 0, other steps or the other "
+            "method; if it stays so, the bundle's networks are broken: train or export them again"
+        )
+    return np.asarray(spectra)
 
 
-@functools.partial(jax.jit, static_argnums=0)
-def _variance(networks: Networks, params: dict, features: Array, frequency: Array) -> Array:
-    return jnp.exp(networks.denoiser.bind(params).log_variance(features, frequency))
+def check_sampling(
+    bundle: Bundle, *, num_steps: int = NUM_STEPS, guidance: float = GUIDANCE, method: Method = "ddim"
+) -> None:
+    """Raises UserError for settings with which the bundle cannot be sampled."""
+    total = scaled_linear(**bundle.schedule).num_steps
+    if not 1 <= num_steps <= total:
+        raise UserError(f"{num_steps} sampling steps: the bundle's schedule has {total}, so ask for 1 to {total}")
+    if not np.isfinite(guidance):
+        raise UserError(f"guidance {guidance}: give a number, such as 0 for none or 1.75")
+    if method not in METHODS:
+        raise UserError(f"sampling method {method!r} does not exist; there are {', '.join(METHODS)}")
 
 
-@functools.partial(jax.jit, static_argnums=(0, 1))
-def _denoise(
-    networks: Networks, num_slices: int, params: dict, features: Array, frequency: Array, z: Array, t: Array
-) -> Array:
-    return networks.denoiser.bind(params)(z, features, jnp.full(len(z), t, jnp.int32), frequency, num_slices)
-
-
-@functools.partial(jax.jit, static_argnums=0)
-def _decode(networks: Networks, params: dict, latents: Array) -> Array:
-    return networks.vae.bind(params).decode(latents)
+def motion_model(bundle: Bundle) -> MotionModel:
+    """What of a bundle samples motion."""
+    return MotionModel(
+        denoiser=bundle.networks.denoiser,
+        denoiser_params=bundle.params["denoiser"],
+        vae=bundle.networks.vae,
+        vae_params=bundle.params["vae"],
+        schedule=scaled_linear(**bundle.schedule),
+        prediction=bundle.prediction,
+        latent_mean=bundle.latent_mean,
+        latent_std=bundle.latent_std,
+        scales=bundle.scales,
+        normalization=bundle.normalization,
+    )
 
 
 def _scan(show: bool, step: Callable, carry: Any, inputs: Any) -> tuple[Any, None]:
@@ -138,10 +147,6 @@ def _scan(show: bool, step: Callable, carry: Any, inputs: Any) -> tuple[Any, Non
     return carry, None
 
 
-def _per_slice(statistic: np.ndarray, num_slices: int, batch: int) -> Array:
-    """Whitening statistics [c] or [k, c] as [b * k, 1, 1, c]."""
-    per_frequency = np.broadcast_to(statistic.reshape(-1, statistic.shape[-1]), (num_slices, statistic.shape[-1]))
-    return jnp.asarray(np.tile(per_frequency, (batch, 1))[:, None, None, :])
 
 
 def render_frames(

@@ -11,14 +11,14 @@ import numpy as np
 from flax import traverse_util
 from ml_collections import ConfigDict
 
-from gid_jax import placement
-from gid_jax.diffusion import preconditioning, prediction, samplers
+from gid_jax import placement, sampling
+from gid_jax.diffusion import preconditioning, prediction
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
 from gid_jax.models.network import Network
 from gid_jax.models.vae import VAE
-from gid_jax.motion.normalization import denormalize, normalize
+from gid_jax.motion.normalization import normalize
 from gid_jax.progress import progress
 from gid_jax.tasks import pictures
 from gid_jax.tasks.stages import check_alike, load_earlier
@@ -128,22 +128,26 @@ class DenoiserTask(Task):
 
     def sample(self, params: Tree, frozen: Tree, image: jax.Array, noise: jax.Array, num_steps: int) -> jax.Array:
         """Spectra [b, k, h, w, 4] in px of pictures [b, h, w, 3], from noise [b, k, h/4, w/4, c], by DPM-Solver++."""
-        count = noise.shape[1]
-        denoiser = self.denoiser.bind(full_params(params, frozen))
-        features = placement.spread(denoiser.encode_image(image), count)
-        frequency = placement.join(jnp.broadcast_to(jnp.arange(count)[None], noise.shape[:2]))
-
-        def network(z: jax.Array, t: jax.Array) -> jax.Array:
-            steps = jnp.broadcast_to(t, frequency.shape)
-            return denoiser(z, features, steps, frequency, num_slices=count).astype(jnp.float32)
-
-        known = self.config.model.variance_head
-        variance = jnp.exp(denoiser.log_variance(features, frequency)) if known else None
-        denoise = preconditioning.predicted_noise(network, self.config.prediction, self.schedule, variance)
-        z = samplers.sample(denoise, placement.join(noise), self.schedule, num_steps, method="dpmpp_2m")
-        latents = z * _per_channel(frozen["latent_std"]) + _per_channel(frozen["latent_mean"])
-        values = placement.split(self.vae.bind(frozen["vae"]).decode(latents), count)
-        return denormalize(values, frozen["scales"], self.config.normalization)
+        model = sampling.MotionModel(
+            denoiser=self.denoiser,
+            denoiser_params=full_params(params, frozen),
+            vae=self.vae,
+            vae_params=frozen["vae"],
+            schedule=self.schedule,
+            prediction=self.config.prediction,
+            latent_mean=frozen["latent_mean"],
+            latent_std=frozen["latent_std"],
+            scales=frozen["scales"],
+            normalization=self.config.normalization,
+        )
+        return sampling.sample_spectra(
+            model,
+            model.encode_image(image),
+            noise,
+            num_steps=num_steps,
+            method="dpmpp_2m",
+            guided=sampling.classifier_free(0.0),
+        )
 
     @property
     def learns_variance(self) -> bool:

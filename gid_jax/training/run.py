@@ -13,6 +13,7 @@ from ml_collections import ConfigDict
 
 from gid_jax.checkpoints.checkpoint import load_config, load_stage, newest_step
 from gid_jax.errors import UserError
+from gid_jax.streams import check_seed
 from gid_jax.training import sharding
 from gid_jax.training.lock import locked
 from gid_jax.training.loop import train
@@ -135,6 +136,7 @@ def check_settings(config: ConfigDict) -> None:
         for name in names:
             if config[name] < least:
                 raise UserError(f"config.{name}={config[name]} must be at least {least}")
+    check_seed(config.seed, "config.seed")
     if config.get("cache_latents") and config.augment:
         raise UserError(
             f"config.cache_latents={config.cache_latents} needs --config.augment=False: latents cannot be augmented; "

@@ -1,18 +1,21 @@
 """Schedule and samplers against diffusers, with the same schedule and noise predictions."""
 
+import itertools
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from gid_jax.diffusion.guidance import classifier_free
-from gid_jax.diffusion.samplers import sample
+from gid_jax.diffusion.samplers import METHODS, sample, timesteps
 from gid_jax.diffusion.schedule import scaled_linear
 
 torch = pytest.importorskip("torch", reason="the reference samplers need the extra `test`")
 diffusers = pytest.importorskip("diffusers", reason="the reference samplers need the extra `test`")
 
 BETAS = {"beta_start": 0.0015, "beta_end": 0.0195, "beta_schedule": "scaled_linear", "num_train_timesteps": 1000}
+TRAILING = {**BETAS, "timestep_spacing": "trailing"}
 SHAPE = (2, 5, 4, 4)
 
 
@@ -43,13 +46,49 @@ def test_schedule_equals_diffusers():
     np.testing.assert_allclose(scaled_linear().alphas_cumprod, theirs, rtol=2e-5)
 
 
-@pytest.mark.parametrize("num_steps", [7, 50, 250])
+def test_the_steps_of_every_count_are_those_of_diffusers():
+    """All different, from the noisiest on. At 62 counts diffusers appends a step -1 by a rounding error: left out."""
+    schedulers = (
+        diffusers.DDIMScheduler(**TRAILING),
+        diffusers.DPMSolverMultistepScheduler(**TRAILING, final_sigmas_type="zero"),
+    )
+    schedule = scaled_linear()
+    for count in range(1, 1001):
+        steps = timesteps(schedule, count)
+        assert len(steps) == count and steps[0] == 999 and steps[-1] >= 0 and np.all(np.diff(steps) < 0)
+        for scheduler in schedulers:
+            scheduler.set_timesteps(count)
+            np.testing.assert_array_equal(scheduler.timesteps.numpy()[:count], steps)
+    assert timesteps(schedule, 1000)[-1] == 0
+    for count in (0, 1001):
+        with pytest.raises(ValueError, match="between 1 and 1000"):
+            timesteps(schedule, count)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("total", [1000, 30])
+def test_no_count_divides_by_zero(method, total):
+    """What every step of every count multiplies by, as handed to `scan`."""
+    schedule, noise = scaled_linear(num_steps=total), jnp.zeros((1, 1))
+
+    def keep(step, z, rows):
+        handed.append(rows)
+        return z, None
+
+    for count in range(1, total + 1):
+        handed: list = []
+        sample(lambda z, t: z, noise, schedule, count, method, scan=keep)
+        for leaf in jax.tree.leaves(handed):
+            assert len(leaf) == count and np.isfinite(leaf).all(), count
+
+
+@pytest.mark.parametrize("num_steps", [8, 50, 250])
 @pytest.mark.parametrize("clip", [None, 1.0])
 def test_ddim_equals_diffusers(num_steps, clip):
     in_jax, in_torch = predictions()
     noise = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
     scheduler = diffusers.DDIMScheduler(
-        **BETAS, steps_offset=1, set_alpha_to_one=True, clip_sample=clip is not None, clip_sample_range=clip or 1.0
+        **TRAILING, set_alpha_to_one=True, clip_sample=clip is not None, clip_sample_range=clip or 1.0
     )
     if clip is not None:
         step = scheduler.step
@@ -58,13 +97,25 @@ def test_ddim_equals_diffusers(num_steps, clip):
     np.testing.assert_allclose(result, reference(scheduler, num_steps, in_torch, noise), atol=1e-5)
 
 
-@pytest.mark.parametrize("num_steps", [15, 25])
+@pytest.mark.parametrize("num_steps", [1, 7, 501])
+def test_ddim_of_any_count_equals_diffusers_first_order_solver(num_steps):
+    """Which is DDIM (Lu et al. 2022, section 4). Where the count does not divide 1000, diffusers' DDIM ends a step
+    elsewhere than the next begins, and leaves noise: no reference.
+    """
+    in_jax, in_torch = predictions()
+    noise = np.random.default_rng(1).normal(size=SHAPE).astype(np.float32)
+    scheduler = diffusers.DPMSolverMultistepScheduler(**TRAILING, solver_order=1, final_sigmas_type="zero")
+    result = sample(in_jax, jnp.asarray(noise), scaled_linear(), num_steps)
+    np.testing.assert_allclose(result, reference(scheduler, num_steps, in_torch, noise), rtol=1e-5, atol=5e-5)
+
+
+@pytest.mark.parametrize("num_steps", [1, 2, 15, 25, 1000])
 def test_dpm_solver_equals_diffusers(num_steps):
     in_jax, in_torch = predictions()
     noise = np.random.default_rng(2).normal(size=SHAPE).astype(np.float32)
-    scheduler = diffusers.DPMSolverMultistepScheduler(**BETAS, final_sigmas_type="zero")
+    scheduler = diffusers.DPMSolverMultistepScheduler(**TRAILING, final_sigmas_type="zero")
     result = sample(in_jax, jnp.asarray(noise), scaled_linear(), num_steps, method="dpmpp_2m")
-    np.testing.assert_allclose(result, reference(scheduler, num_steps, in_torch, noise), atol=5e-5)
+    np.testing.assert_allclose(result, reference(scheduler, num_steps, in_torch, noise), rtol=1e-5, atol=5e-5)
 
 
 def test_a_perfect_prediction_gives_back_the_picture():
@@ -75,7 +126,7 @@ def test_a_perfect_prediction_gives_back_the_picture():
         return (z - signal * clean) / sigma
 
     noise = jax.random.normal(jax.random.key(1), SHAPE)
-    for method, steps in (("ddim", 50), ("dpmpp_2m", 20)):
+    for method, steps in itertools.product(METHODS, (1, 20, 1000)):
         np.testing.assert_allclose(sample(denoise, noise, schedule, steps, method=method), clean, atol=1e-3)
 
 

@@ -1,8 +1,10 @@
 """The commands on a tiny bundle, and what bad input leads to."""
 
+import dataclasses
 import json
 
 import av
+import jax
 import numpy as np
 import pytest
 from PIL import Image
@@ -79,6 +81,9 @@ def test_a_large_photo_is_shrunk_unless_told_otherwise(inputs, capsys, monkeypat
         (["photo.png", "--out=v.avi", "--bundle=bundle"], "v.avi"),
         (["photo.png", "--out=notes.txt/v.mp4", "--bundle=bundle"], "cannot be written"),
         (["photo.png", "--out=v.mp4", "--bundle=bundle", "--frames=0"], "--frames"),
+        (["photo.png", "--out=v.mp4", "--bundle=bundle", "--seed=-1"], "--seed=-1"),
+        (["photo.png", "--out=v.mp4", "--bundle=bundle", f"--seed={2**63}"], f"--seed={2**63}"),
+        (["photo.png", "--out=v.mp4", "--bundle=bundle", "--guidance=nan"], "guidance nan"),
         (["--out=v.mp4", "--bundle=bundle"], "one picture"),
     ],
 )
@@ -92,6 +97,21 @@ def test_bad_input_ends_in_one_line(inputs, monkeypatch, capsys, arguments, clue
     lines = capsys.readouterr().err.splitlines()
     assert error.value.code == 2
     assert len(lines) == 1 and clue in lines[0]
+
+
+@pytest.mark.parametrize(("module", "out"), [(animate, "v.mp4"), (interact, "v.html")])
+def test_a_prediction_that_is_not_finite_reaches_no_file(inputs, bundle, capsys, module, out):
+    broken = jax.tree.map(lambda leaf: np.full_like(leaf, np.nan), bundle.params["vae"])
+    save_bundle(dataclasses.replace(bundle, params={**bundle.params, "vae": broken}), inputs / "broken")
+    before = set(inputs.iterdir())
+    flags = [f"--bundle={inputs / 'broken'}", f"--out={inputs / out}", "--steps=1"]
+    if module is animate:
+        flags += [f"--motion_map={inputs / 'map.png'}", f"--xt_slice={inputs / 'xt.png'}"]
+    with pytest.raises(SystemExit) as error:
+        command(module, inputs / "photo.png", *flags)
+    assert error.value.code == 2 and set(inputs.iterdir()) == before
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert "error: the predicted motion is not finite" in last and "guidance 0" in last
 
 
 def test_export_names_what_is_missing(tmp_path, capsys):

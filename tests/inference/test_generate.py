@@ -9,8 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gid_jax import sampling
 from gid_jax.diffusion.prediction import target
 from gid_jax.diffusion.schedule import scaled_linear
+from gid_jax.errors import UserError
 from gid_jax.inference import generate
 from gid_jax.motion.spectrum import (
     at_times,
@@ -41,10 +43,10 @@ def test_sampling_is_ddim_written_out(bundle, spectra):
     network = jax.jit(
         lambda z, f, t: denoiser(z, f, jnp.full(3, t, jnp.int32), jnp.arange(3, dtype=jnp.int32), num_slices=3)
     )
-    for t in (667, 334, 1):
+    for t, end in ((999, 666), (666, 332), (332, None)):
         latents = jnp.asarray(z, jnp.float32)
         eps = 1.5 * np.asarray(network(latents, features, t)) - 0.5 * np.asarray(network(latents, 0 * features, t))
-        before = abar[t - 333] if t >= 333 else 1.0
+        before = 1.0 if end is None else abar[end]
         clean = (z - np.sqrt(1 - abar[t]) * eps) / np.sqrt(abar[t])
         z = np.sqrt(before) * clean + np.sqrt(1 - before) * eps
     vae = bundle.networks.vae.bind(bundle.params["vae"])
@@ -72,12 +74,12 @@ def test_a_network_that_predicts_velocity_samples_the_same_as_one_that_predicts_
     results = []
     for kind in ("noise", "velocity"):
 
-        def denoise(networks, slices, params, features, frequency, z, t, kind=kind):
+        def predict(network, slices, params, features, frequency, z, t, kind=kind):
             noise = jnp.tanh(z)
             clean = schedule.to_clean(z, noise, jnp.asarray(t))
             return target(kind, schedule, clean, noise, jnp.asarray(t))
 
-        monkeypatch.setattr(generate, "_denoise", denoise)
+        monkeypatch.setattr(sampling, "_predict", predict)
         results.append(generate.predict_spectra(dataclasses.replace(bundle, prediction=kind), images, [0], num_steps=4))
     np.testing.assert_allclose(results[0], results[1], atol=1e-4 * np.abs(results[0]).max())
 
@@ -87,11 +89,11 @@ def test_sampling_uses_the_variance_that_the_features_tell(bundle, monkeypatch):
     variance = np.random.default_rng(2).uniform(0.05, 4, (3, 4, 8, 1)).astype(np.float32)
     models = {**bundle.models, "denoiser": {**bundle.models["denoiser"], "variance_head": True}}
     known = dataclasses.replace(bundle, models=models, prediction="velocity")
-    monkeypatch.setattr(generate, "_variance", lambda *_: jnp.asarray(variance))
-    monkeypatch.setattr(generate, "_encode_image", lambda *_: jnp.zeros((1, 4, 8, 16)))
-    monkeypatch.setattr(generate, "_denoise", lambda *arguments: jnp.zeros_like(arguments[5]))
+    monkeypatch.setattr(sampling, "_variance", lambda *_: jnp.asarray(variance))
+    monkeypatch.setattr(sampling, "_encode_image", lambda *_: jnp.zeros((1, 4, 8, 16)))
+    monkeypatch.setattr(sampling, "_predict", lambda *arguments: jnp.zeros_like(arguments[5]))
     latents = []
-    monkeypatch.setattr(generate, "_decode", lambda networks, params, z: latents.append(z) or jnp.zeros((3, 16, 32, 4)))
+    monkeypatch.setattr(sampling, "_decode", lambda network, params, z: latents.append(z) or jnp.zeros((3, 16, 32, 4)))
     generate.predict_spectra(known, np.zeros((1, 16, 32, 3), np.float32), [5], num_steps=200)
     noise = jax.random.normal(stream_key(5, "latents", 0), (3, 4, 8, 4))
     found = (np.asarray(latents[0]) - bundle.latent_mean) / bundle.latent_std
@@ -108,6 +110,37 @@ def test_one_photo_equals_its_place_in_a_batch(bundle, spectra):
 def test_seeds_match_pictures(bundle):
     with pytest.raises(ValueError, match="as many seeds"):
         generate.predict_spectra(bundle, np.zeros((2, 16, 32, 3), np.float32), [0])
+
+
+def test_high_bits_of_a_seed_count(bundle, spectra):
+    images, result = spectra
+    high = generate.predict_spectra(bundle, images, [3 + 2**32, 2**63 - 1], **STEPS)
+    assert np.abs(high[0] - result[0]).max() > 0.1 * np.abs(result).max()
+    assert np.isfinite(high).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "clue"),
+    [
+        ({"num_steps": 0}, "ask for 1 to 1000"),
+        ({"num_steps": 1001}, "ask for 1 to 1000"),
+        ({"guidance": np.nan}, "guidance nan"),
+        ({"guidance": np.inf}, "guidance inf"),
+        ({"method": "euler"}, "there are ddim, dpmpp_2m"),
+        ({"seed": -1}, "seed=-1"),
+        ({"seed": 2**63}, "from 0 to 9223372036854775807"),
+    ],
+)
+def test_settings_that_do_not_work_are_named(bundle, settings, clue):
+    with pytest.raises(UserError, match=clue):
+        generate.predict_spectrum(bundle, np.zeros((16, 32, 3), np.float32), **{"num_steps": 1, **settings})
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_prediction_that_is_not_finite_is_refused(bundle, monkeypatch, value):
+    monkeypatch.setattr(sampling, "_decode", lambda *_: jnp.zeros((3, 16, 32, 4)).at[2, 0, 0, 0].set(value))
+    with pytest.raises(UserError, match="not finite"):
+        generate.predict_spectra(bundle, np.zeros((1, 16, 32, 3), np.float32), [0], num_steps=1)
 
 
 @settings(deadline=None, max_examples=50)
