@@ -147,8 +147,9 @@ def test_batch_is_a_function_of_seed_and_step(source):
     run = batches(source, 9, augment=True)
     for step in (1, 5, 8):
         assert_equal(run[step], batches(source, 1, augment=True, start_step=step)[0])
-    other = batches(source, 1, augment=True, seed=1)[0]
-    assert not np.array_equal(run[0]["image"], other["image"])
+    for seed in (1, 2**32, 2**63 - 1):
+        other = batches(source, 1, augment=True, seed=seed)[0]
+        assert not np.array_equal(run[0]["image"], other["image"]), seed
 
 
 @pytest.mark.parametrize("kind", ["slices", "volumes", "pairs"])

@@ -70,6 +70,17 @@ def test_bad_input_is_one_line(flags: list[str], message: str) -> None:
     assert message in done.stderr and done.stderr.count("\n") == 1
 
 
+def test_every_bit_of_a_seed_makes_other_scenes() -> None:
+    """Bits above 32 too, and none that is another part or number of a smaller seed."""
+    seeds = (0, 1, 2**32, 2**32 + 1, 2**33, 2**63 - 1)
+    listed = [order.seed for seed in seeds for order in orders(Path("out"), 16, "all", seed, (160, 80, 128))]
+    assert len(set(listed)) == len(seeds) * 16
+    small = orders(Path("out"), 2, "train", 5, (160, 80, 128))
+    assert [order.seed for order in small] == [
+        int(np.random.SeedSequence([5, 0, number]).generate_state(1, np.uint64)[0]) for number in (0, 1)
+    ]
+
+
 def test_the_test_split_alone_shows_cloth() -> None:
     listed = orders(Path("out"), 80, "all", 0, (160, 80, 128))
     train = [order for order in listed if order.path.name.startswith("clip_")]

@@ -2,6 +2,7 @@
 
 import json
 import re
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
 from gid_jax.evaluation import examples, motion, rendering, run
 from gid_jax.motion.spectrum import mean_magnitude
+from gid_jax.streams import LAST_SEED
 
 W, H, K = 48, 32, 4
 
@@ -188,6 +190,17 @@ def test_what_does_not_fit_is_refused(sources, config, tmp_path, change, match):
     config.crop.width = 200
     with pytest.raises(UserError, match="crop 200"):
         run.check(FromPicture(), sources[1], config)
+    config.crop.width, config.seed = 40, -1
+    with pytest.raises(UserError, match=r"--config\.seed=-1 is no seed"):
+        run.check(FromPicture(), sources[1], config)
+
+
+def test_seeds_of_examples_stay_seeds(sources, config):
+    """The last seed and an example's number after it."""
+    config.seed, asked = LAST_SEED, []
+    model = SimpleNamespace(predict=lambda images, seeds: asked.extend(seeds) or images)
+    run._predict(model, [SimpleNamespace(image=np.zeros(1), index=index) for index in (0, 1)], config)
+    assert asked[:2] == [LAST_SEED, 0]
 
 
 def test_spread_others_and_siblings():

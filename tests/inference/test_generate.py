@@ -13,6 +13,7 @@ from gid_jax import sampling
 from gid_jax.diffusion.prediction import target
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
+from gid_jax.evaluation.model import BundleModel
 from gid_jax.inference import generate
 from gid_jax.motion.spectrum import (
     at_times,
@@ -134,6 +135,9 @@ def test_high_bits_of_a_seed_count(bundle, spectra):
 def test_settings_that_do_not_work_are_named(bundle, settings, clue):
     with pytest.raises(UserError, match=clue):
         generate.predict_spectrum(bundle, np.zeros((16, 32, 3), np.float32), **{"num_steps": 1, **settings})
+    if "seed" not in settings:
+        with pytest.raises(UserError, match=clue):
+            BundleModel(bundle, **settings)
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])

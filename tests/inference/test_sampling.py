@@ -54,7 +54,7 @@ def calmed(model, given):
 def test_guidance_by_a_loss_of_the_motion_lowers_it(model, given, calmed):
     free = sampling.sample_spectra(model, *given, **STEPS, guided=sampling.classifier_free(0.0))
     before, after = (np.asarray(mean_magnitude(spectra)).mean((1, 2)) for spectra in (free, calmed))
-    assert np.all(after < 0.9 * before), (before, after)
+    assert np.all(after < 0.95 * before), (before, after)
 
 
 def test_compiled_as_a_whole_or_step_by_step_it_is_the_same(model, given, calmed):

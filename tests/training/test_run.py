@@ -24,6 +24,8 @@ def data(tmp_path_factory):
     [
         ("test", {"log_every": 0}, "config.log_every=0 must be at least 1"),
         ("test", {"images_every": -1}, "config.images_every=-1 must be at least 0"),
+        ("test", {"seed": -1}, "config.seed=-1 is no seed"),
+        ("test", {"seed": 2**63}, "config.seed=9223372036854775808 is no seed"),
         ("test", {"compute_dtype": "float99"}, "config.compute_dtype='float99' does not exist"),
         ("test", {"mesh.fsdp": 3}, "config.mesh .* does not fit 8 devices"),
         ("test", {"batch_size": 12}, "config.batch_size=12 must be a multiple of data x fsdp = 8"),
