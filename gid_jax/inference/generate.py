@@ -14,7 +14,7 @@ from gid_jax import rendering
 from gid_jax.diffusion.samplers import METHODS, Method
 from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
-from gid_jax.inference.bundle import Bundle, Networks
+from gid_jax.inference.bundle import Bundle
 from gid_jax.inference.photo import resize
 from gid_jax.motion.spectrum import at_times, from_rest, splatting_weight
 from gid_jax.progress import progress
@@ -145,8 +145,6 @@ def _scan(show: bool, step: Callable, carry: Any, inputs: Any) -> tuple[Any, Non
         if show:
             jax.block_until_ready(carry)
     return carry, None
-
-
 
 
 def render_frames(
