@@ -2,9 +2,7 @@
 
 import collections
 import contextlib
-import fnmatch
 import functools
-import glob
 import json
 import shutil
 import threading
@@ -20,11 +18,12 @@ from ml_collections import ConfigDict
 from data_pipeline import contact_sheet, failures, pipeline, quality
 from data_pipeline.examples import Clip, ExampleStore, open_clip
 from data_pipeline.gid_motion.gid_motion_dataset_builder import Builder, GidMotionConfig
+from data_pipeline.sources import find_videos, literal_first, matches
 from data_pipeline.trajectories import Estimator
-from data_pipeline.video import SUFFIXES
 from gid_jax import flow
 from gid_jax.data.statistics import FILE_NAME
 from gid_jax.errors import UserError
+from gid_jax.lock import locked
 from gid_jax.progress import progress
 
 INPUTS_NAME = "inputs.json"  # in the finished set: what it was made of
@@ -51,7 +50,8 @@ def build(
     options = pipeline.parse_options([]) if options is None else options
     root = _make_folder(data_dir)
     try:
-        return _build(root, videos, config, holdout, loops, exact, options, estimator)
+        with locked(root / ".cache", f"--data_dir={data_dir}"):
+            return _build(root, videos, config, holdout, loops, exact, options, estimator)
     except Exception as error:
         reason = failures.explain(error)
         if reason is None:
@@ -70,7 +70,9 @@ def _build(
     estimator: Estimator,
 ) -> Path:
     began = time.monotonic()
-    clips, report = _open_clips(find_videos(videos), loops, exact)
+    found, left_out = find_videos(videos)
+    holdout, loops = literal_first(holdout, found), literal_first(loops, found)
+    clips, report = _open_clips(found, loops, exact)
     name = "procedural_exact" if exact else config.preset
     final = root / "gid_motion" / name / str(Builder.VERSION)
     inputs = _describe_inputs(clips, config, holdout)
@@ -95,7 +97,7 @@ def _build(
         split: [store.example_path(clip, start) for clip in members for start in accepted[clip]]
         for split, members in splits.items()
     }
-    counters |= _count_rejections(report)
+    counters |= _count_rejections(report) | {f"files left out: {why}": count for why, count in left_out.items()}
     seconds = {"examples": round(time.monotonic() - began, 1)}
     _write_report(root, config, name, report, paths, seconds, counters)
     _write_sheet(root, config, store, clips, report)
@@ -115,19 +117,6 @@ def _build(
     _write_report(root, config, name, report, paths, seconds, counters)
     print("; ".join(f"{name}: {count}" for name, count in sorted(counters.items())))
     return final
-
-
-def find_videos(videos: str | None) -> list[Path]:
-    """What is named like a video in a folder, to any depth; or the matches of a glob, whatever their names."""
-    if not videos:
-        raise UserError("--videos: missing; name a folder of videos or a glob")
-    if Path(videos).is_dir():
-        found = [path for path in Path(videos).rglob("*") if path.suffix.lower() in SUFFIXES]
-    else:
-        found = [Path(path) for path in glob.glob(videos, recursive=True)]
-    if not any(path.is_file() for path in found):
-        raise UserError(f"--videos={videos}: no video there; name a folder of videos or a glob")
-    return sorted(found)
 
 
 def choose_split(clips: Sequence[Clip], test_fraction: float, holdout: str | None) -> dict[str, list[Clip]]:
@@ -152,11 +141,6 @@ def choose_split(clips: Sequence[Clip], test_fraction: float, holdout: str | Non
         count = sum(int(clip.digest[:16], 16) < test_fraction * 16**16 for clip in clips)
         test = clips[: min(max(count, 1), len(clips) - 1)]
     return {"train": [clip for clip in clips if clip not in test], "test": test}
-
-
-def matches(path: str, pattern: str) -> bool:
-    """Whether a glob means the file, by its name or its whole path."""
-    return fnmatch.fnmatch(Path(path).name, pattern) or fnmatch.fnmatch(path, pattern)
 
 
 def _make_folder(data_dir: str | None) -> Path:

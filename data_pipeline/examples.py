@@ -20,13 +20,13 @@ import numpy as np
 from flax import serialization
 from ml_collections import ConfigDict
 
-from data_pipeline import contact_sheet, isolation, quality, quality_measures, trajectories, video
+from data_pipeline import contact_sheet, decoding, isolation, quality, quality_measures, trajectories, video
 from data_pipeline.failures import StoreUnwritable
 from gid_jax.data import codec
 from gid_jax.errors import UserError
 from gid_jax.motion.spectrum import to_spectrum
 
-RECIPE = 3  # raise it when the same video and settings are to give other bytes
+RECIPE = 4  # raise it when the same video and settings are to give other bytes
 _DECIDING = ("width", "height", "num_frequencies", "num_frames", "fps", "flow_preset", "pairs", "bar_luma")
 
 
@@ -50,7 +50,7 @@ class Clip:
 
 def open_clip(path: Path, *, loop: bool, exact: bool) -> Clip:
     """Raises `UserError` for a file that cannot be read, or without the exact trajectories that are asked for."""
-    video.check_file(path)
+    decoding.check_file(path)
     try:
         with path.open("rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()

@@ -18,7 +18,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from data_pipeline import video
+from data_pipeline import decoding
 from gid_jax.errors import UserError
 
 PATIENCE = 120  # s without a frame; time during which this process itself was stopped does not count
@@ -125,7 +125,7 @@ def _serve(connection: Connection) -> None:
             connection.send((_BEAT, None))
             last = time.monotonic()
 
-    video.on_frame = beat
+    decoding.on_frame = beat
     while True:
         function, path, arguments, keywords = connection.recv()
         try:

@@ -8,10 +8,12 @@ import dataclasses
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 import apache_beam as beam
 import numpy as np
 import tensorflow_datasets as tfds
+from tensorflow_datasets.core import example_serializer
 
 from data_pipeline.examples import load_example
 from gid_jax.data.codec import EXAMPLE
@@ -38,6 +40,11 @@ class Builder(tfds.core.BeamBasedBuilder):
         """`splits` holds the paths of the examples. `distributed` writes on Beam's workers, not in this process."""
         self._splits, self._distributed = splits, distributed
         super().__init__(**kwargs)
+
+    def download_and_prepare(self, **kwargs: Any) -> None:
+        """Like that of TFDS, with records that are the same bytes whichever process writes them."""
+        with mock.patch.object(example_serializer, "ExampleSerializer", _Serializer):
+            super().download_and_prepare(**kwargs)
 
     def _info(self) -> tfds.core.DatasetInfo:
         """Strings of bytes are the only coding that TFDS reads fast without TensorFlow."""
@@ -74,6 +81,13 @@ class Builder(tfds.core.BeamBasedBuilder):
         if self._distributed:
             return beam.Create(sorted(paths)) | beam.Reshuffle() | beam.Map(_keyed_example)
         return _read(paths)
+
+
+class _Serializer(example_serializer.ExampleSerializer):
+    """Writes the fields in order of their names. TFDS leaves it to protobuf, which orders them anew in each process."""
+
+    def serialize_example(self, example: Any) -> bytes:
+        return self.get_tf_example(example).SerializeToString(deterministic=True)
 
 
 def _read(paths: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -13,9 +13,9 @@ from ml_collections import ConfigDict
 
 from gid_jax.checkpoints.checkpoint import load_config, load_stage, newest_step
 from gid_jax.errors import UserError
+from gid_jax.lock import locked
 from gid_jax.streams import check_seed
 from gid_jax.training import sharding
-from gid_jax.training.lock import locked
 from gid_jax.training.loop import train
 from gid_jax.training.profiler import NOTHING
 from gid_jax.training.records import write_config
@@ -96,7 +96,8 @@ def run(config: ConfigDict, workdir: str, resume: str = "auto", profile: range =
 
     with contextlib.ExitStack() as held:
         try:
-            held.enter_context(locked(workdir))
+            if jax.process_index() == 0:
+                held.enter_context(locked(workdir, f"--workdir={workdir}"))
             write_config(workdir, config)
         except OSError as error:
             message = f"--workdir={workdir}: cannot be written ({error.strerror}); choose another folder"

@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from data_pipeline import video
+from data_pipeline import decoding
 
 
 def shout(path: Path, count: int):
@@ -24,7 +24,7 @@ def hang(path: Path):
 def be_slow(path: Path):
     for _ in range(8):
         time.sleep(0.7)
-        video.on_frame()
+        decoding.on_frame()
     return "done"
 
 

@@ -1,4 +1,4 @@
-"""One run at a time in a workdir."""
+"""One process at a time in a folder."""
 
 import contextlib
 import errno
@@ -6,9 +6,7 @@ import fcntl
 import os
 import socket
 from collections.abc import Iterator
-
-import jax
-from etils import epath
+from pathlib import Path
 
 from gid_jax.errors import UserError
 
@@ -16,24 +14,23 @@ LOCK_FILE = ".lock"
 
 
 @contextlib.contextmanager
-def locked(workdir: str) -> Iterator[None]:
-    """Holds the workdir, process 0 for all. Raises UserError while another run does, OSError where it cannot write.
+def locked(folder: str | Path, flag: str) -> Iterator[None]:
+    """Holds the folder; `flag` (`--workdir=...`) names it in the message.
 
-    The kernel lets go when the process ends, however it does. Object storage (gs://...) and file systems without locks
-    are not guarded.
+    Raises UserError while another process holds it, OSError where it cannot write. The kernel lets go when the process
+    ends, however it does. Object storage (gs://...) and file systems without locks are not guarded.
     """
-    if jax.process_index() or "://" in workdir:
+    if "://" in str(folder):
         yield
         return
-    folder = epath.Path(workdir)
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / LOCK_FILE, "a+") as file:
+    Path(folder).mkdir(parents=True, exist_ok=True)
+    with open(Path(folder) / LOCK_FILE, "a+") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             file.seek(0)
             holder = file.read().strip() or "another process"
-            raise UserError(f"--workdir={workdir}: in use by {holder}; wait for it or choose another folder") from None
+            raise UserError(f"{flag}: in use by {holder}; wait for it or choose another folder") from None
         except OSError as error:
             if error.errno not in (errno.ENOTSUP, errno.ENOLCK, errno.ENOSYS):
                 raise
