@@ -1,8 +1,9 @@
 """Frames that FFmpeg's filters have to mend before they are pictures: interlaced ones, HDR, wide colours.
 
-HDR (BT.2100, PQ or HLG) becomes BT.709 with reference white (203 cd/m2, BT.2408) at 1.0: light up to 0.3 stays as it
-is, the rest up to 1,000 cd/m2 is rolled off by the Moebius curve of FFmpeg's filter `tonemap`. That filter itself needs
-linear light, which no filter of the wheel makes of PQ or HLG (`zscale` is not in it); hence a table of the whole way.
+HDR (BT.2100, PQ or HLG) and wide colours become BT.709 by a table to linear light, a matrix, and a table back. Of HDR
+light up to 0.3 of reference white (203 cd/m2, BT.2408) stays as it is; the rest, up to 1,000 cd/m2, is rolled off by
+the Moebius curve of FFmpeg's filter `tonemap`. That filter itself needs linear light, which `zscale` makes, and
+wheels of PyAV have no `zscale`; the filter `scale` would do, but clips at white and takes seconds to set up.
 """
 
 import errno
@@ -16,7 +17,15 @@ from av.video.reformatter import ColorPrimaries, ColorTrc
 from gid_jax.errors import UserError
 
 _HDR: dict[int, str] = {ColorTrc.SMPTE2084: "PQ", ColorTrc.ARIB_STD_B67: "HLG"}
-_WIDE = {ColorPrimaries.BT2020, ColorPrimaries.SMPTE428, ColorPrimaries.SMPTE431, ColorPrimaries.SMPTE432}
+_TO_BT709 = {  # linear light of wide primaries -> of BT.709, row by row (ITU-R BT.2407; SMPTE EG 432)
+    "BT.2020": (1.6605, -0.5876, -0.0728, -0.1246, 1.1329, -0.0083, -0.0182, -0.1006, 1.1187),
+    "P3": (1.2249, -0.2249, 0.0, -0.0420, 1.0420, 0.0, -0.0196, -0.0786, 1.0982),
+}
+_WIDE: dict[int, str] = {
+    ColorPrimaries.BT2020: "BT.2020",
+    ColorPrimaries.SMPTE431: "P3",
+    ColorPrimaries.SMPTE432: "P3",
+}
 _RESERVED, _UNSPECIFIED = 3, 2  # matrices
 _STRANGE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "Y'D'zD'x", 13: "chroma-derived", 14: "ICtCp",
             15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}  # fmt: skip  # matrices that libswscale does not know
@@ -47,14 +56,16 @@ class _Needs(NamedTuple):
         result: list[tuple[str, dict[str, str]]] = []
         if self.interlaced:
             result.append(("bwdif", {"mode": "send_frame", "deint": "interlaced"}))
-        if self.transfer in _HDR:
-            table = _tone_table(self.transfer)
-            result += [("format", {"pix_fmts": "gbrp16le"}), ("lutrgb", {"r": table, "g": table, "b": table})]
-            primaries = "bt2020" if self.primaries == ColorPrimaries.UNSPECIFIED else "auto"
-            result += [("setparams", {"color_trc": "bt709", "color_primaries": primaries})]
-        if self.transfer in _HDR or self.primaries in _WIDE:
-            result += [("scale", {"out_primaries": "bt709", "out_transfer": "bt709"})]
-            result += [("format", {"pix_fmts": "rgb24"})]
+        hdr = self.transfer in _HDR
+        wide = _WIDE.get(self.primaries, "BT.2020" if hdr and self.primaries == ColorPrimaries.UNSPECIFIED else None)
+        if hdr or wide:
+            to_light = _tone_table(self.transfer) if hdr else f"maxval*pow(val/maxval,{_GAMMA})"
+            result += [("format", {"pix_fmts": "gbrp16le"}), _table(to_light)]
+            if wide:
+                weights = map(str, _TO_BT709[wide])
+                result += [("colorchannelmixer", {o + i: next(weights) for o in "rgb" for i in "rgb"})]
+            result += [_table(f"maxval*pow(val/maxval,1/{_GAMMA})"), ("format", {"pix_fmts": "rgb24"})]
+            result += [("setparams", {"color_trc": "bt709", "color_primaries": "bt709"})]
         return result
 
 
@@ -130,12 +141,15 @@ def _make_graph(needs: _Needs) -> av.filter.Graph | None:
     return graph
 
 
+def _table(expression: str) -> tuple[str, dict[str, str]]:
+    return "lutrgb", {channel: expression for channel in "rgb"}
+
+
 def _tone_table(transfer: int) -> str:
-    """HDR code -> SDR code by BT.1886, an expression of FFmpeg."""
+    """HDR code -> linear light of the SDR picture, an expression of FFmpeg."""
     peak = _PEAK / _WHITE
     a = -(_KNEE**2) * (peak - 1) / (_KNEE**2 - 2 * _KNEE + peak)
     b = (_KNEE**2 - 2 * _KNEE * peak + peak) / (peak - 1)
     scale = (b**2 + 2 * b * _KNEE + _KNEE**2) / (b - a)
     light = f"st(1,min(({_LIGHT[transfer]})/{_WHITE},{peak}))"
-    rolled = f"if(lte({light},{_KNEE}),ld(1),{scale}*(ld(1)+{a})/(ld(1)+{b}))"
-    return f"maxval*pow({rolled},1/{_GAMMA})"
+    return f"maxval*if(lte({light},{_KNEE}),ld(1),{scale}*(ld(1)+{a})/(ld(1)+{b}))"

@@ -1,11 +1,15 @@
 """Videos -> the finished data set: splits, report, resumption to the same bytes, and nothing half-written in sight."""
 
 import json
+import os
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from array_record.python.array_record_data_source import ArrayRecordDataSource
+from tensorflow_datasets.proto import tf_example_pb2
 
 from configs.data import get_config
 from data_pipeline import build as command
@@ -16,6 +20,7 @@ from gid_jax import cli, flow
 from gid_jax.data.codec import decode_example
 from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
+from gid_jax.lock import locked
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # Beam and TFDS warn of their own insides
 
@@ -211,6 +216,31 @@ def test_beam_writes_the_same_examples(videos, tmp_path):
         return {(raw["video_id"], raw["start"]): raw["spectrum"] for raw in raws}
 
     assert by_name(read(Path(builder.data_dir), "train")) == by_name(read(folder, "train") + read(folder, "test"))
+
+
+def test_a_second_build_says_so_and_records_are_the_same_bytes_whoever_writes_them(videos, tmp_path):
+    place = tmp_path / "run[1] 50%"
+    with locked(place / ".cache", "the first build"):
+        message = f"--data_dir={place}: in use by process {os.getpid()} on "
+        with pytest.raises(UserError, match=re.escape(message) + ".*; wait for it or choose another folder$"):
+            build(videos, place)
+    for path in build(videos, place).glob("*.array_record*"):
+        for record in ArrayRecordDataSource([str(path)]):
+            ordered = tf_example_pb2.Example.FromString(record).SerializeToString(deterministic=True)
+            assert record == ordered  # protobuf by itself orders the fields by a hash that differs between processes
+
+
+def test_left_out_files_are_counted_and_brackets_are_literal(videos, tmp_path, capsys):
+    (videos / "swaying_0.mkv").rename(videos / "swaying[1].mkv")
+    (videos / "notes.txt").touch()
+    (videos / "._swaying_2.mkv").write_bytes(b"\0\5\26\7" + bytes(100))
+    folder = build(videos, tmp_path / "data", holdout="swaying[1].mkv")
+    assert {raw["video_id"][:10] for raw in read(folder, "test")} == {b"swaying[1]"}
+    report = json.loads((tmp_path / "data" / "build_report.json").read_text())
+    assert report["counters"]["files left out: .txt: not the name of a video"] == 1
+    (reason,) = (entry["reason"] for entry in report["videos"] if Path(entry["path"]).name.startswith("._"))
+    assert reason.startswith("not a video, but what macOS notes about swaying_2.mkv")
+    assert "files left out" in capsys.readouterr().out
 
 
 @pytest.mark.slow
