@@ -30,7 +30,7 @@ _RESERVED, _UNSPECIFIED = 3, 2  # matrices
 _STRANGE = {8: "YCgCo", 10: "BT.2020 with constant luminance", 11: "Y'D'zD'x", 13: "chroma-derived", 14: "ICtCp",
             15: "IPT-C2", 16: "YCgCo-Re", 17: "YCgCo-Ro"}  # fmt: skip  # matrices that libswscale does not know
 _WHITE, _PEAK, _KNEE, _GAMMA = 203.0, 1000.0, 0.3, 2.4
-_LIGHT: dict[int, str] = {  # of a code between 0 and 1, over that of reference white (ITU-R BT.2100)
+_LIGHT: dict[int, str] = {  # cd/m2 of a code (ITU-R BT.2100; HLG on a display of 1,000)
     ColorTrc.SMPTE2084: "st(0,pow(val/maxval,1/78.84375))*0"
     "+pow(max(ld(0)-0.8359375,0)/(18.8515625-18.6875*ld(0)),1/0.1593017578125)*10000",
     ColorTrc.ARIB_STD_B67: "st(0,val/maxval)*0"

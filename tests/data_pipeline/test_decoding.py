@@ -295,6 +295,7 @@ def test_a_resource_fork_is_named(tmp_path):
         decoding.check_file(path)
 
 
+@pytest.mark.slow
 def test_files_that_broke_real_use(shared, tmp_path, monkeypatch):
     """../shared/faults/make_videos.py, as it is."""
     import runpy
