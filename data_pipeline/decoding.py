@@ -75,6 +75,7 @@ def decode(path: Path) -> Iterator[Shot]:
     """
     check_file(path)
     clock, mender, declared = _Clock(), Mender(), None
+    known, orientation = None, Orientation()
     waiting: collections.deque[Shot] = collections.deque()
 
     def mended(frames: Iterator[av.VideoFrame]) -> Iterator[Shot]:
@@ -95,9 +96,12 @@ def decode(path: Path) -> Iterator[Shot]:
                     raise ValueError("a frame is incomplete")
                 if dolby_vision and frame.color_trc == ColorTrc.UNSPECIFIED:
                     raise UserError("HDR (Dolby Vision) that only its own decoders show; export as SDR or leave it out")
+                # PyAV's side data and their frame hold each other until the garbage collector comes: not for every one
+                if (sign := (frame.width, frame.height, frame.rotation)) != known:
+                    known, orientation = sign, _orientation(frame)
                 time = clock.advance(frame)
                 if time is not None:
-                    waiting.append(Shot(time, clock.length, frame, _orientation(frame), aspect))
+                    waiting.append(Shot(time, clock.length, frame, orientation, aspect))
                     yield from mended(mender.push(frame))
             yield from mended(mender.flush())
     except UserError as error:

@@ -1,6 +1,7 @@
 """Which track, which order, which times, which way up, which colours: files of cameras, phones and taggers."""
 
 import functools
+import gc
 import struct
 from fractions import Fraction
 from pathlib import Path
@@ -286,6 +287,17 @@ def test_mending_runs_in_the_child(tmp_path):
     path = write(tmp_path / "a.mpg", "mpeg2video", options=options, pictures=functools.partial(combed, first_row=0))
     frames = np.stack(list(isolation.iterate(video.read_frames, path, fps=FPS, width=WIDTH, height=HEIGHT)))
     np.testing.assert_array_equal(frames, read(path))
+
+
+def test_frames_are_freed_as_they_are_used(tmp_path):
+    path = write(tmp_path / "a.mp4")
+    gc.collect()
+    gc.disable()
+    try:
+        assert sum(1 for _ in decoding.decode(path)) == COUNT
+        assert sum(type(thing) is av.VideoFrame for thing in gc.get_objects()) < 4
+    finally:
+        gc.enable()
 
 
 def test_a_resource_fork_is_named(tmp_path):
