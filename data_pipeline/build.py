@@ -36,7 +36,7 @@ for _name, _help in {
     "holdout": "Glob of the videos (name or path) of the test split; by default a tenth of them, by content.",
     "loops": "Glob of the videos (name or path) that are seamless loops, played on past their end; bare: all.",
 }.items():
-    flags.DEFINE_string(_name, None, _help, flag_values=FLAGS)
+    cli.DEFINE_path(_name, None, _help, flag_values=FLAGS)
 flags.DEFINE_bool(
     "exact", False, "Variant procedural_exact: adds the exact motion in the .npz beside each video.", flag_values=FLAGS
 )

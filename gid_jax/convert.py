@@ -17,12 +17,14 @@ from safetensors.numpy import save
 
 from gid_jax import cli
 from gid_jax.errors import UserError
+from gid_jax.files import check_apart, check_file, written
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_integer("num_heads", 8, "attention heads of a latent-diffusion U-Net", lower_bound=1, flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> None:
+    from gid_jax.inference.bundle import FILE_NAME
     from gid_jax.models import public
 
     if len(arguments) != 3:
@@ -30,19 +32,17 @@ def main(arguments: list[str]) -> None:
     kind, source, out = arguments[0], Path(arguments[1]), Path(arguments[2])
     if kind not in public.KINDS:
         raise UserError(f"{kind}: no such kind of weights; there are {', '.join(public.KINDS)}")
+    check_apart({"SRC": [source]}, {"OUT": [check_file(out, flag="OUT")]})
+    if (out.parent / FILE_NAME).is_file():
+        raise UserError(f"OUT={out}: is a place in a bundle, which would be damaged; choose another OUT")
     tensors = public.read_tensors(source)
     try:
         arrays = public.convert(kind, tensors, FLAGS.num_heads)
     except (ValueError, KeyError) as error:
         raise UserError(f"{source}: not {kind} weights ({error})") from error
     metadata = {"kind": kind, "source": source.name, "sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
-    temporary = out.with_name(out.name + ".tmp")
-    try:
-        temporary.write_bytes(save(arrays, metadata))
-        temporary.replace(out)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UserError(f"{out}: cannot be written ({error.strerror}); choose another file") from error
+    with written(out, "OUT") as partial:
+        partial.write_bytes(save(arrays, metadata))
     count = sum(array.size for array in arrays.values())
     print(f"{out}: {len(arrays)} arrays, {count / 1e6:.1f} M numbers, of {len(tensors)} in {source}")
 

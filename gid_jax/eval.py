@@ -14,11 +14,12 @@ from ml_collections import config_flags
 
 from gid_jax import cli
 from gid_jax.errors import UserError
+from gid_jax.files import check_apart
 
 FLAGS = cli.ConfigFlags("configs/eval.py:demo")
-flags.DEFINE_string("bundle", None, "Bundle to evaluate, made by gid_jax.export.", flag_values=FLAGS)
-flags.DEFINE_string("data_dir", None, "Data set, made by data_pipeline.build.", flag_values=FLAGS)
-flags.DEFINE_string("out", None, "Folder for metrics.json and report.html.", flag_values=FLAGS)
+cli.DEFINE_path("bundle", None, "Bundle to evaluate, made by gid_jax.export.", flag_values=FLAGS)
+cli.DEFINE_path("data_dir", None, "Data set, made by data_pipeline.build.", flag_values=FLAGS)
+cli.DEFINE_path("out", None, "Folder for metrics.json and report.html.", flag_values=FLAGS)
 flags.DEFINE_integer("limit", None, "At most so many test examples.", lower_bound=1, flag_values=FLAGS)
 config_flags.DEFINE_config_file(
     "config", None, "Protocol, configs/eval.py:PRESET; without it the preset demo.", flag_values=FLAGS
@@ -40,10 +41,11 @@ def main(arguments: list[str]) -> None:
     config = FLAGS.config
     if FLAGS.limit:
         config.num_examples = min(config.num_examples, FLAGS.limit)
+    out = Path(FLAGS.out)
+    check_apart({"--bundle": [Path(FLAGS.bundle)], "--data_dir": [Path(FLAGS.data_dir)]}, {"--out": [out]})
+    report.prepare(out)
     model = BundleModel(load_bundle(FLAGS.bundle), **config.sampling)
     train, test = (open_source(FLAGS.data_dir, split) for split in ("train", "test"))
-    out = Path(FLAGS.out)
-    report.prepare(out)
     metrics = run.evaluate(model, train, test, config, out)
     print(report.answer(metrics["summary"]))
     print(f"{out / 'metrics.json'}\n{out / 'report.html'}")

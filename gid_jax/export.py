@@ -5,6 +5,8 @@
 --denoiser is the workdir of stage 3 (coordinated) or, for independent slices, of stage 2, or of configs/volume.py.
 """
 
+from pathlib import Path
+
 import jax
 import numpy as np
 from absl import flags
@@ -12,15 +14,16 @@ from absl import flags
 from gid_jax import cli
 from gid_jax.checkpoints.checkpoint import Stage, load_stage
 from gid_jax.errors import UserError
+from gid_jax.files import check_apart
 from gid_jax.inference.bundle import Bundle, check_target, flatten, save_bundle
 from gid_jax.tasks.denoiser import full_params
 from gid_jax.tasks.renderer import renderer_params
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("vae", None, "workdir of stage 1", flag_values=FLAGS)
-flags.DEFINE_string("denoiser", None, "workdir of stage 3, or of stage 2", flag_values=FLAGS)
-flags.DEFINE_string("renderer", None, "workdir of stage 4", flag_values=FLAGS)
-flags.DEFINE_string("out", None, "folder to write; a bundle there is replaced", flag_values=FLAGS)
+cli.DEFINE_path("vae", None, "workdir of stage 1", flag_values=FLAGS)
+cli.DEFINE_path("denoiser", None, "workdir of stage 3, or of stage 2", flag_values=FLAGS)
+cli.DEFINE_path("renderer", None, "workdir of stage 4", flag_values=FLAGS)
+cli.DEFINE_path("out", None, "folder to write; a bundle there is replaced", flag_values=FLAGS)
 flags.DEFINE_enum("dtype", "float32", ["float32", "float16"], "of the weights on disk", flag_values=FLAGS)
 
 TASKS = {"vae": ("vae",), "denoiser": ("denoiser", "coordinated", "volume"), "renderer": ("renderer",)}
@@ -32,8 +35,10 @@ def main(arguments: list[str]) -> None:
     for name in (*TASKS, "out"):
         if not FLAGS[name].value:
             raise UserError(f"--{name} is missing: {FLAGS[name].help}")
+    workdirs = {part: str(FLAGS[part].value) for part in TASKS}
+    check_apart({f"--{part}": [Path(workdir)] for part, workdir in workdirs.items()}, {"--out": [Path(FLAGS.out)]})
     check_target(FLAGS.out)
-    stages = {part: load_stage(str(FLAGS[part].value), tasks) for part, tasks in TASKS.items()}
+    stages = {part: load_stage(workdirs[part], tasks) for part, tasks in TASKS.items()}
     bundle = make_bundle(stages)
     save_bundle(bundle, FLAGS.out, FLAGS.dtype)
     sizes = ", ".join(f"{part} {_count(params) / 1e6:.2f} M" for part, params in bundle.params.items())

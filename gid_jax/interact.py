@@ -12,8 +12,8 @@ from absl import flags
 
 from gid_jax import cli
 from gid_jax.errors import UserError
+from gid_jax.files import check_file, write_text
 from gid_jax.inference import command
-from gid_jax.inference.video import check_output, partial
 from gid_jax.viewer.page import build_page
 
 FLAGS = flags.FlagValues()
@@ -23,11 +23,11 @@ command.define_flags(FLAGS)
 def main(arguments: list[str]) -> None:
     if not FLAGS.out:
         raise UserError("--out is missing: name the page, such as --out=page.html")
-    out = check_output(FLAGS.out, (".html", ".htm"))
+    out = check_file(FLAGS.out, (".html", ".htm"))
+    command.check_outputs({"--out": [out]}, arguments, FLAGS)
     photo, bundle = command.read_inputs(arguments, FLAGS)
     spectrum = FLAGS.magnify * command.predict(photo, bundle, FLAGS)
-    partial(out).write_text(build_page(photo, spectrum, Path(arguments[0]).stem), encoding="utf-8")
-    partial(out).replace(out)
+    write_text(out, build_page(photo, spectrum, Path(arguments[0]).stem))
     print(f"{out}: {out.stat().st_size / 1e6:.1f} MB, open it in a browser")
 
 

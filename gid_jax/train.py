@@ -19,7 +19,7 @@ from gid_jax.errors import UserError
 
 FLAGS = cli.ConfigFlags()
 config_flags.DEFINE_config_file("config", None, "Configuration and preset: configs/NAME.py:PRESET.", flag_values=FLAGS)
-flags.DEFINE_string("workdir", None, "Folder of the run: checkpoints, metrics, config.json.", flag_values=FLAGS)
+cli.DEFINE_path("workdir", None, "Folder of the run: checkpoints, metrics, config.json.", flag_values=FLAGS)
 flags.DEFINE_enum(
     "resume", "auto", ["auto", "must"], "must: a workdir without checkpoint is an error.", flag_values=FLAGS
 )

@@ -1,10 +1,15 @@
+#!/usr/bin/env bash
 # What quickstart.sh and train_demo.sh share: the steps from nothing to a bundle, in the folder `out`. Sourced, not run.
+source "$(dirname "${BASH_SOURCE[0]}")/usage.sh"
 
-# begin OUT: makes .venv and the folder.
+# begin DEFAULT [OUT]: makes .venv and the folder OUT.
 begin() {
+  one_argument OUT "${@:2}"
+  local folder="${2:-$1}"
+  case "$folder" in "~" | "~/"*) folder="$HOME${folder#"~"}" ;; esac
+  mkdir -p "$folder" 2>/dev/null || fail 2 "cannot write $folder: name another folder"
   launch/setup.sh
-  mkdir -p "$1" 2>/dev/null || { echo "$0: error: cannot write $1: name another folder" >&2; exit 2; }
-  out="$(cd "$1" && pwd)"
+  out="$(cd "$folder" && pwd)"
   export JAX_COMPILATION_CACHE_DIR="${JAX_COMPILATION_CACHE_DIR:-$out/.jax_cache}"
 }
 

@@ -7,7 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/chain.sh
-begin "${1:-out/quickstart}"
+begin out/quickstart "$@"
 make_data 64
 train_stages 250 600 60 250
 

@@ -9,16 +9,16 @@ import base64
 import html
 import io
 import json
-import os
 from pathlib import Path
 
 from absl import flags
 
 from gid_jax import cli
 from gid_jax.errors import UserError
+from gid_jax.files import write_text
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("out", None, "folder of a finished quickstart", flag_values=FLAGS)
+cli.DEFINE_path("out", None, "folder of a finished quickstart", flag_values=FLAGS)
 
 STAGES = {
     "vae": "1. Autoencoder of spectral slices",
@@ -90,9 +90,7 @@ def main(arguments: list[str]) -> None:
         bundle=html.escape(str(out / "bundle")),
     )
     target = out / "report.html"
-    temporary = target.with_suffix(".tmp")
-    temporary.write_text(page)
-    os.replace(temporary, target)
+    write_text(target, page)
     print(target)
 
 

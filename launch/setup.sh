@@ -3,8 +3,13 @@
 # Quick when nothing changed. PYTHON names another interpreter (3.11 to 3.13).
 set -euo pipefail
 cd "$(dirname "$0")/.."
+source launch/usage.sh
+one_argument EXTRAS "$@"
 
 extras="${1:-}"
+for extra in ${extras//,/ }; do
+  grep -q "^$extra =$" setup.cfg || fail 2 "no such extra: $extra; there are $(sed -n '/^\[options.extras_require\]/,/^\[[^o]/s/^\([a-z]*\) =$/\1/p' setup.cfg | paste -sd ' ')"
+done
 venv="${VENV:-.venv}"
 
 find_python() {

@@ -35,8 +35,8 @@ class SweepFlags(flags.FlagValues):
 
 
 FLAGS = SweepFlags()
-flags.DEFINE_string("config", None, "Sweep: configs/sweeps/NAME.py or NAME.py:PRESET.", flag_values=FLAGS)
-flags.DEFINE_string("workdir", None, "Folder of the sweep; gs://... with --backend=tpu.", flag_values=FLAGS)
+cli.DEFINE_path("config", None, "Sweep: configs/sweeps/NAME.py or NAME.py:PRESET.", flag_values=FLAGS)
+cli.DEFINE_path("workdir", None, "Folder of the sweep; gs://... with --backend=tpu.", flag_values=FLAGS)
 flags.DEFINE_enum("backend", "local", ["local", "tpu"], "This machine, or TPU slices.", flag_values=FLAGS)
 flags.DEFINE_integer("parallel", 1, "Points that run at the same time.", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_bool("dry_run", False, "Print the commands and run none.", flag_values=FLAGS)

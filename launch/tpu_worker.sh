@@ -5,6 +5,7 @@
 # already; stays until it ends and takes over its exit code. Worker 0 prints the log, any other its last lines if it failed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+if [[ ! "${1:-}" =~ ^(copy|mount)$ ]]; then source launch/usage.sh; fi
 home="$HOME/gid_jax"
 job="$home/job"
 mkdir -p "$job"

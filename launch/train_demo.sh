@@ -4,7 +4,7 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 source launch/chain.sh
-begin "${1:-out/demo}"
+begin out/demo "$@"
 make_data 480
 train_stages
 printf '\nDone. Try it: .venv/bin/python -m gid_jax.animate PHOTO --bundle=%s --out=V.mp4\n' "$out/bundle"

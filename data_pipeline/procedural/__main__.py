@@ -8,21 +8,18 @@ Beside a test clip lies its first frame as a larger PNG, a picture to animate. C
 that an interrupted run continues.
 """
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
 from absl import flags
 
-from data_pipeline.procedural.folder import Order, fulfil, is_there, orders
+from data_pipeline.procedural.folder import is_there, orders, render
 from gid_jax import cli
 from gid_jax.errors import UserError
-from gid_jax.progress import progress
+from gid_jax.files import check_folder
 from gid_jax.streams import LAST_SEED
 
 FLAGS = flags.FlagValues()
-flags.DEFINE_string("out", None, "folder for the clips", flag_values=FLAGS)
+cli.DEFINE_path("out", None, "folder for the clips", flag_values=FLAGS)
 flags.DEFINE_integer("clips", 40, "how many clips", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("width", 128, "width in px, even", lower_bound=32, flag_values=FLAGS)
 flags.DEFINE_integer("height", 80, "height in px, even", lower_bound=32, flag_values=FLAGS)
@@ -33,17 +30,6 @@ flags.DEFINE_integer(
 flags.DEFINE_enum("split", "all", ["train", "test", "all"], "which scenes", flag_values=FLAGS)
 
 
-def render(missing: list[Order], total: int) -> None:
-    """Renders clips in as many processes as there are cores, each with one thread."""
-    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
-        os.environ.setdefault(variable, "1")
-    workers = min(os.cpu_count() or 1, len(missing))
-    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
-        running = as_completed([pool.submit(fulfil, order) for order in missing])
-        for done in progress(running, name="rendering clips", total=total, initial=total - len(missing), unit="clip"):
-            done.result()
-
-
 def main(arguments: list[str]) -> None:
     if arguments:
         raise UserError(f"{arguments[0]}: not a flag; write --out=DIR --clips=N")
@@ -51,14 +37,8 @@ def main(arguments: list[str]) -> None:
         raise UserError("--out: name the folder for the clips")
     if FLAGS.width % 2 or FLAGS.height % 2:
         raise UserError(f"--width={FLAGS.width} --height={FLAGS.height}: H.264 video needs even sizes")
-    out = Path(FLAGS.out)
-    wanted = orders(out, FLAGS.clips, FLAGS.split, FLAGS.seed, (FLAGS.frames, FLAGS.height, FLAGS.width))
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"--out={out}: {error.strerror}; choose a folder that can be written") from error
-    if not os.access(out, os.W_OK):
-        raise UserError(f"--out={out}: not writable; choose a folder that can be written")
+    wanted = orders(Path(FLAGS.out), FLAGS.clips, FLAGS.split, FLAGS.seed, (FLAGS.frames, FLAGS.height, FLAGS.width))
+    check_folder(FLAGS.out)
     missing = [order for order in wanted if not is_there(order)]
     if missing:
         render(missing, len(wanted))

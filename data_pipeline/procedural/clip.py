@@ -16,6 +16,7 @@ from data_pipeline.procedural.compositor import compose, trace
 from data_pipeline.procedural.stage import HOURS, Stage
 from data_pipeline.procedural.wind import Wind
 from gid_jax.errors import UserError
+from gid_jax.files import written
 
 FPS = 30
 SAMPLES = 150  # frames of exact motion, from frame 0 on
@@ -65,25 +66,22 @@ def render_clip(
 
 def save_clip(clip: ProceduralClip, path: Path) -> None:
     """Writes path.mp4 (H.264) and path.npz (exact motion), each whole or not at all; the video last."""
-    exact, video = path.with_suffix(".npz"), path.with_suffix(".mp4")
-    partial = path.with_name(f".{path.name}.{os.getpid()}.npz")
     steps = np.diff(np.round(clip.trajectories * STEP).astype(np.int16), axis=0, prepend=np.int16(0))
-    np.savez(
-        partial,
-        steps=_packed(steps),
-        step=np.float32(1 / STEP),
-        visibility=_packed(np.packbits(clip.visibility)),
-        shape=np.array(clip.visibility.shape),
-        size=np.array(clip.frames.shape[:3]),
-        seed=np.uint64(clip.seed),
-        scene=clip.scene,
-        kinds=np.array(clip.kinds),
-        fps=FPS,
-    )
-    os.replace(partial, exact)
-    partial = path.with_name(f".{path.name}.{os.getpid()}.mp4")
-    _encode(clip.frames, partial)
-    os.replace(partial, video)
+    with written(path.with_suffix(".npz")) as partial:
+        np.savez(
+            partial,
+            steps=_packed(steps),
+            step=np.float32(1 / STEP),
+            visibility=_packed(np.packbits(clip.visibility)),
+            shape=np.array(clip.visibility.shape),
+            size=np.array(clip.frames.shape[:3]),
+            seed=np.uint64(clip.seed),
+            scene=clip.scene,
+            kinds=np.array(clip.kinds),
+            fps=FPS,
+        )
+    with written(path.with_suffix(".mp4")) as partial:
+        _encode(clip.frames, partial)
 
 
 def _encode(frames: np.ndarray, path: Path) -> None:

@@ -1,7 +1,10 @@
 """A folder of clips: which ones it is to hold, which are there, rendering one."""
 
+import multiprocessing
 import os
+import signal
 import zipfile
+from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +13,10 @@ from PIL import Image
 
 from data_pipeline.procedural import scenes
 from data_pipeline.procedural.clip import render_clip, save_clip
+from gid_jax import cli
 from gid_jax.errors import UserError
+from gid_jax.files import written
+from gid_jax.progress import progress
 
 
 class Order(NamedTuple):
@@ -49,6 +55,8 @@ def orders(out: Path, clips: int, split: str, seed: int, size: tuple[int, int, i
 def is_there(order: Order) -> bool:
     """Whether the clip was written, whole (the video comes last). UserError where another clip has its name."""
     video, exact = order.path.with_suffix(".mp4"), order.path.with_suffix(".npz")
+    if video.exists() and not exact.exists():
+        raise UserError(f"{video}: no clip of this command, {exact.name} is missing; choose another --out or move it")
     if not (video.exists() and exact.exists() and (_picture(order).exists() or not order.held_out)):
         return False
     try:
@@ -61,16 +69,45 @@ def is_there(order: Order) -> bool:
     return True
 
 
+def render(missing: list[Order], total: int) -> None:
+    """Renders clips in as many processes as there are cores, each with one thread."""
+    for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(variable, "1")
+    workers = min(os.cpu_count() or 1, len(missing))
+    kinds = signal.SIGINT, signal.SIGHUP  # which a terminal sends to all; the processes of the pool are ended from here
+    ours = [signal.signal(kind, signal.SIG_IGN) for kind in kinds]
+    with ProcessPoolExecutor(workers, multiprocessing.get_context("spawn")) as pool:
+        clips = as_completed([pool.submit(_work, order) for order in missing])
+        for kind, handler in zip(kinds, ours, strict=True):
+            signal.signal(kind, handler)
+        try:
+            done = total - len(missing)
+            for clip in progress(clips, name="rendering clips", total=total, initial=done, unit="clip"):
+                clip.result()
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            for worker in multiprocessing.active_children():
+                worker.terminate()
+            raise
+
+
 def fulfil(order: Order) -> None:
     """Renders and writes the clip, and for a test clip a picture to animate: its first frame, three times as large."""
     frames, height, width = order.size
     if order.held_out:
         still = render_clip(order.seed, width=3 * width, height=3 * height, num_frames=1, kinds=order.kinds)
-        partial = order.path.with_name(f".{order.path.name}.{os.getpid()}.png")
-        Image.fromarray(still.frames[0]).save(partial)
-        os.replace(partial, _picture(order))
+        with written(_picture(order)) as partial:
+            Image.fromarray(still.frames[0]).save(partial, "PNG")
     clip = render_clip(order.seed, width=width, height=height, num_frames=frames, kinds=order.kinds)
     save_clip(clip, order.path)
+
+
+def _work(order: Order) -> None:
+    try:
+        with cli.stoppable():
+            fulfil(order)
+    except cli.Stopped as stopped:
+        os._exit(128 + stopped.number)  # what was in hand is removed; the pool would go on with the next
 
 
 def _picture(order: Order) -> Path:

@@ -3,13 +3,13 @@
 import base64
 import html
 import json
-import os
 from pathlib import Path
 
-from gid_jax.errors import UserError
+from gid_jax import files
 from gid_jax.evaluation import motion, rendering
 from gid_jax.evaluation.plots import NAMES
 
+FILES = ("report.html", "metrics.json")
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #111827; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
@@ -20,19 +20,17 @@ th { font-weight: 600; } td.n, small { color: #6b7280; } img { max-width: 100%; 
 
 
 def prepare(out: Path) -> None:
-    """Makes the folder `out`. Raises UserError where that cannot be."""
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        _write(out / "metrics.json.check", "")
-        (out / "metrics.json.check").unlink()
-    except OSError as error:
-        raise UserError(f"--out={out}: cannot be written ({error.strerror}); choose another folder") from error
+    """Makes the folder `out`. Raises UserError where it cannot hold the report."""
+    files.check_folder(out)
+    for name in FILES:
+        files.check_file(out / name)
 
 
 def write(out: Path, metrics: dict, pictures: dict[str, bytes]) -> None:
     """Writes report.html and then metrics.json into the folder `out`, each as a whole."""
-    _write(out / "report.html", page(metrics, pictures))
-    _write(out / "metrics.json", json.dumps(metrics, indent=1, allow_nan=False) + "\n")
+    texts = page(metrics, pictures), json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+    for name, text in zip(FILES, texts, strict=True):
+        files.write_text(out / name, text)
 
 
 def page(metrics: dict, pictures: dict[str, bytes]) -> str:
@@ -137,9 +135,3 @@ def _table(head: list[str], rows: list[list[str]]) -> str:
 
 def _image(png: bytes, title: str) -> str:
     return f"<img alt='{title}' src='data:image/png;base64,{base64.b64encode(png).decode()}'>"
-
-
-def _write(path: Path, text: str) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text)
-    temporary.replace(path)

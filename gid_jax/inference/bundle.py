@@ -10,7 +10,6 @@ import functools
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from jaxtyping import Float
 from safetensors import SafetensorError
 from safetensors.numpy import load, save
 
+from gid_jax import files
 from gid_jax.diffusion.prediction import Prediction
 from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
@@ -80,37 +80,33 @@ def save_bundle(bundle: Bundle, out: str | Path, dtype: str = "float32") -> None
 
     Raises UserError where `out` is something else than a bundle or cannot be written.
     """
-    out = Path(out).absolute()
     check_target(out)
-    temporary, old = (out.with_name(f".{out.name}.{os.getpid()}.{kind}") for kind in ("partial", "old"))
-    try:
-        temporary.mkdir(parents=True)
-        files = {}
+    with files.written_folder(out) as temporary:
+        checksums = {}
         for part in MODELS:
             weights = save({name: leaf.astype(dtype) for name, leaf in flatten(bundle.params[part]).items()})
             (temporary / f"{part}.safetensors").write_bytes(weights)
-            files[f"{part}.safetensors"] = {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
+            checksums[f"{part}.safetensors"] = {"sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
         fields = {
             field.name: _plain(getattr(bundle, field.name))
             for field in dataclasses.fields(bundle)
             if field.name != "params"
         }
-        (temporary / FILE_NAME).write_text(json.dumps(fields | {"files": files}, indent=2) + "\n")
-        if out.exists():
-            out.rename(old)
-        temporary.rename(out)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be written ({error.strerror}); choose another --out") from error
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-        shutil.rmtree(old, ignore_errors=True)
+        (temporary / FILE_NAME).write_text(json.dumps(fields | {"files": checksums}, indent=2) + "\n")
 
 
 def check_target(out: str | Path) -> None:
-    """Raises UserError unless a bundle may be written at `out`: nothing there, an empty folder, or a bundle."""
-    out = Path(out)
-    if out.exists() and not (out / FILE_NAME).is_file() and not (out.is_dir() and not any(out.iterdir())):
+    """Raises UserError unless a bundle may be written at `out`: nothing there, an empty folder, or a bundle and nothing
+    else, since all of it is replaced.
+    """
+    out = Path(os.path.realpath(out))
+    with files.refusing(out):
+        content = sorted(os.listdir(out)) if out.is_dir() else [str(out)] if os.path.lexists(out) else []
+    if content and FILE_NAME not in content:
         raise UserError(f"{out}: exists and is no bundle; choose another --out")
+    if others := set(content) - {FILE_NAME, *(f"{part}.safetensors" for part in MODELS)}:
+        raise UserError(f"{out}: holds {min(others)} beside the bundle that would be replaced; choose another --out")
+    files.check_folder(out.parent, named=out)
 
 
 def load_bundle(path: str | Path) -> Bundle:
@@ -126,10 +122,10 @@ def load_bundle(path: str | Path) -> Bundle:
     if version != VERSION:
         raise UserError(f"{path}: bundle of version {version}, this program reads {VERSION}: export it again")
     try:
-        files = fields.pop("files")
+        checksums = fields.pop("files")
         for name in ("scales", "latent_mean", "latent_std"):
             fields[name] = np.asarray(fields[name], np.float32)
-        fields["params"] = {part: _load_weights(path, part, fields["models"][part], files) for part in MODELS}
+        fields["params"] = {part: _load_weights(path, part, fields["models"][part], checksums) for part in MODELS}
         return Bundle(**fields)
     except (KeyError, TypeError, ValueError) as error:
         raise UserError(f"{path / FILE_NAME}: incomplete or damaged ({error}); export the bundle again") from error
@@ -146,11 +142,11 @@ def flatten(params: Mapping[str, Any], prefix: str = "") -> dict[str, np.ndarray
     return flat
 
 
-def _load_weights(folder: Path, part: str, model: dict[str, Any], files: Mapping[str, Any]) -> Params:
+def _load_weights(folder: Path, part: str, model: dict[str, Any], checksums: Mapping[str, Any]) -> Params:
     path = folder / f"{part}.safetensors"
     try:
         content = path.read_bytes()
-        if hashlib.sha256(content).hexdigest() != files[path.name]["sha256"]:
+        if hashlib.sha256(content).hexdigest() != checksums[path.name]["sha256"]:
             raise UserError(
                 f"{path}: damaged (its sha256 is not the one in {FILE_NAME}); copy or export the bundle again"
             )

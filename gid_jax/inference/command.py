@@ -1,11 +1,13 @@
 """What `animate` and `interact` share: the flags of sampling, and the photo and bundle that they name."""
 
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 from absl import flags
 
+from gid_jax import cli, files
 from gid_jax.diffusion.samplers import METHODS
 from gid_jax.errors import UserError
 from gid_jax.inference import generate
@@ -18,8 +20,8 @@ DEMO = Path(__file__).parent / "demo"
 
 
 def define_flags(values: flags.FlagValues) -> None:
-    flags.DEFINE_string("out", None, "file to write", flag_values=values)
-    flags.DEFINE_string(
+    cli.DEFINE_path("out", None, "file to write", flag_values=values)
+    cli.DEFINE_path(
         "bundle", str(DEMO), "trained models: a folder that gid_jax.export made; or the demo's", flag_values=values
     )
     flags.DEFINE_integer(
@@ -29,10 +31,10 @@ def define_flags(values: flags.FlagValues) -> None:
         "steps", generate.NUM_STEPS, "sampling steps", lower_bound=1, upper_bound=1000, flag_values=values
     )
     flags.DEFINE_enum("method", "ddim", METHODS, "sampler; dpmpp_2m needs far fewer steps", flag_values=values)
-    flags.DEFINE_float(
+    cli.DEFINE_float(
         "guidance", generate.GUIDANCE, "classifier-free guidance w; 0 is none", lower_bound=0.0, flag_values=values
     )
-    flags.DEFINE_float("magnify", 1.0, "how many times as far everything moves", flag_values=values)
+    cli.DEFINE_float("magnify", 1.0, "how many times as far everything moves", flag_values=values)
     flags.DEFINE_integer(
         "longest_side",
         1280,
@@ -40,6 +42,13 @@ def define_flags(values: flags.FlagValues) -> None:
         lower_bound=0,
         flag_values=values,
     )
+
+
+def check_outputs(outputs: Mapping[str, Sequence[Path]], arguments: list[str], values: flags.FlagValues) -> None:
+    """Raises UserError where one of the `outputs`, by flag, is the photo, a file of the bundle or another one."""
+    bundle = Path(values.bundle)
+    inputs = {"the photo": map(Path, arguments), "--bundle": bundle.iterdir() if bundle.is_dir() else ()}
+    files.check_apart(inputs, outputs)
 
 
 def read_inputs(arguments: list[str], values: flags.FlagValues) -> tuple[np.ndarray, Bundle]:

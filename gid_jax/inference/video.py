@@ -1,8 +1,10 @@
 """Frames to mp4, webm, gif or a sequence of PNGs, by the name's extension."""
 
 import itertools
+import math
 import os
 import re
+import tempfile
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -13,6 +15,7 @@ from av.video.reformatter import ColorPrimaries, ColorRange, Colorspace, ColorTr
 from jaxtyping import UInt8
 from PIL import Image
 
+from gid_jax import files
 from gid_jax.errors import UserError
 
 CODECS = {
@@ -20,61 +23,74 @@ CODECS = {
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}),
 }
 SUFFIXES = (*CODECS, ".gif", ".png")
+LONGEST_SIDE = {".mp4": 16384, ".webm": 65536, ".gif": 65535}  # px: of x264, of VP9, of the format
+LARGEST_FRAME = 2**31 // 8  # px with 128 more on each axis: what FFmpeg takes
+GIF_DELAY = 2  # hundredths of a second; browsers slow down what has less
 
 
-def check_video(path: str | Path) -> Path:
-    """`check_output` for what `write_video` takes."""
-    path = check_output(path, SUFFIXES)
-    if path.suffix.lower() == ".png" and not re.fullmatch(r"[^%]*%0?\d*d[^%]*", path.name):
-        raise UserError(f"{path}: PNGs are numbered; write a pattern such as frames/%04d.png")
-    return path
+def check_video(path: str | Path, count: int = 1) -> list[Path]:
+    """The files of a video of `count` frames that `write_video` writes: `path` itself, or the PNGs of its pattern.
 
-
-def check_output(path: str | Path, suffixes: Iterable[str]) -> Path:
-    """`path`, once sure that a file of one of these `suffixes` can be written there; its folder is made.
-
-    Called before the expensive work. Raises UserError naming the path and what to change.
+    Raises UserError where that cannot be, naming `--out` and what to change; called before the expensive work.
     """
     path = Path(path)
-    if path.suffix.lower() not in suffixes:
-        raise UserError(f"{path}: the name must end in {' or '.join(suffixes)}")
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; give the name of a file")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial(path).touch()
-        partial(path).unlink()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be written ({error.strerror}); choose another --out") from error
-    return path
+    if path.suffix.lower() != ".png":
+        return [files.check_file(path, SUFFIXES)]
+    if not re.fullmatch(r"[^%]*%0?\d{0,2}d[^%]*", path.name):
+        raise UserError(f"--out={path}: PNGs are numbered; write a pattern such as frames/%04d.png")
+    frames = [_numbered(path, number) for number in range(count)]
+    for frame in frames:
+        if frame in (frames[0], frames[-1]) or os.path.lexists(frame):
+            files.check_file(frame)
+    return frames
 
 
-def partial(path: Path) -> Path:
-    """Where a file is written before it is renamed to `path`."""
-    return path.with_name(f".{path.stem}.{os.getpid()}.partial{path.suffix}")
+def check_size(path: str | Path, width: int, height: int) -> None:
+    """Raises UserError where no video of this name can be `width` x `height`."""
+    suffix = Path(path).suffix.lower()
+    longest = LONGEST_SIDE.get(suffix, max(width, height))
+    if max(width, height) > longest or (suffix in CODECS and (width + 128) * (height + 128) >= LARGEST_FRAME):
+        limit = min(longest, int(math.sqrt(LARGEST_FRAME)) - 130)
+        raise UserError(
+            f"--out={path}: {width} x {height} pixels are more than {suffix} holds; write PNGs (frames/%04d.png), or a "
+            f"smaller video: --longest_side={limit}"
+        )
+
+
+def highest_rate(path: str | Path) -> float:
+    """Frames a second that a video of this name can be played at."""
+    return 100 / GIF_DELAY if Path(path).suffix.lower() == ".gif" else math.inf
+
+
+def later_frames(path: str | Path, count: int) -> list[Path]:
+    """The PNGs of an earlier, longer video of this pattern, from number `count` on. None where it is no pattern."""
+    path = Path(path)
+    if path.suffix.lower() != ".png":
+        return []
+    before, after = re.split(r"%\d*d", path.name)
+    numbers = re.compile(re.escape(before) + r"(\d+)" + re.escape(after))
+    found = [int(match[1]) for match in map(numbers.fullmatch, os.listdir(path.parent)) if match]
+    return [frame for n in sorted(set(found)) if n >= count and (frame := _numbered(path, n)).exists()]
 
 
 def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], fps: float) -> None:
-    """Writes `frames` at `fps` frames a second; `path` appears once complete.
+    """Writes `frames` at `fps` frames a second; `path` appears once complete, or all PNGs do.
 
     mp4 is H.264, webm VP9, both 4:2:0 in BT.709 colours; an odd side repeats its last row or column. gif has one
-    palette, that of the first frame, and delays in whole hundredths of a second. png is one file a frame, `path` a
-    pattern such as frames/%04d.png. Raises UserError for another extension, a path that cannot be written, or no
-    frames.
+    palette, that of the first frame, and delays in whole hundredths of a second, at least two: of more than 50 frames a
+    second some are left out. png is one file a frame, `path` a pattern such as frames/%04d.png. Raises UserError for
+    another extension, a path that cannot be written, or no frames.
     """
-    path = check_video(path)
+    path = Path(path)
+    check_video(path)
     if path.suffix.lower() == ".png":
         _write_pngs(path, iter(frames))
         return
-    temporary = partial(path)
-    try:
+    with files.written(path) as partial:
         if path.suffix.lower() == ".gif":
-            _write_gif(temporary, iter(frames), fps)
+            _write_gif(partial, iter(frames), fps)
         else:
-            _write_encoded(temporary, iter(frames), fps, *CODECS[path.suffix.lower()])
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+            _write_encoded(partial, iter(frames), fps, *CODECS[path.suffix.lower()])
 
 
 def _first(path: Path, frames: Iterator[np.ndarray]) -> np.ndarray:
@@ -104,16 +120,33 @@ def _write_encoded(path: Path, frames: Iterator[np.ndarray], fps: float, codec: 
         container.mux(stream.encode(None))
 
 
+def _numbered(pattern: Path, number: int) -> Path:
+    return pattern.with_name(pattern.name % number)
+
+
 def _write_pngs(pattern: Path, frames: Iterator[np.ndarray]) -> None:
-    for number, frame in enumerate(itertools.chain([_first(pattern, frames)], frames)):
-        path = pattern.with_name(pattern.name % number)
-        Image.fromarray(frame).save(partial(path))
-        partial(path).replace(path)
+    first = _first(pattern, frames)
+    with (
+        files.refusing(pattern),
+        tempfile.TemporaryDirectory(prefix=".", suffix=".partial", dir=pattern.parent) as folder,
+    ):
+        count = 0
+        for frame in itertools.chain([first], frames):
+            Image.fromarray(frame).save(Path(folder, str(count)), "PNG")
+            count += 1
+        for number in range(count):
+            Path(folder, str(number)).replace(os.path.realpath(_numbered(pattern, number)))
 
 
 def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
-    first = Image.fromarray(_first(path, frames)).quantize(256, method=Image.Quantize.MEDIANCUT)
-    rest = [Image.fromarray(frame).quantize(palette=first) for frame in frames]
-    starts = np.rint(100 / fps * np.arange(len(rest) + 2))
-    durations = (10 * np.maximum(np.diff(starts), 2)).astype(int).tolist()  # browsers slow down what is below 20 ms
-    first.save(path, save_all=True, append_images=rest, duration=durations, loop=0, disposal=1)
+    palette = Image.fromarray(_first(path, frames)).quantize(256, method=Image.Quantize.MEDIANCUT)
+    pictures, starts, number = [palette], [0], 0  # starts in hundredths of a second
+    unit = GIF_DELAY if fps > 100 / GIF_DELAY else 1
+    for number, frame in enumerate(frames, 1):
+        start = unit * math.floor(100 / fps * number / unit + 1e-6) if unit > 1 else round(100 / fps * number)
+        if start - starts[-1] >= GIF_DELAY:
+            pictures.append(Image.fromarray(frame).quantize(palette=palette))
+            starts.append(start)
+    end = max(round(100 / fps * (number + 1)), starts[-1] + GIF_DELAY)
+    durations = (10 * np.diff([*starts, end])).tolist()  # ms
+    palette.save(path, save_all=True, append_images=pictures[1:], duration=durations, loop=0, disposal=1)

@@ -78,13 +78,15 @@ function start(photo) {
   addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
     const slider = event.target.tagName === "INPUT";
+    // Of the letter that is typed, capital or not; of the key's place where that gives no Latin one.
+    const letter = /^[a-z]$/i.test(event.key) ? event.key.toLowerCase() : (event.code ?? "").replace("Key", "").toLowerCase();
     if (event.key in KEYS && !slider) {
       const push = 0.06 * Math.min(scene.width, scene.height) * setting.strength;
       motion.poke(...KEYS[event.key].map((sign) => sign * push));
       document.body.classList.add("touched");
     } else if (event.key === " " && event.target.tagName !== "BUTTON") actions.play();
-    else if (event.key === "r") actions.reset();
-    else if (event.key === "h") actions.hint();
+    else if (letter === "r") actions.reset();
+    else if (letter === "h") actions.hint();
     else return;
     event.preventDefault();
     showButtons();
@@ -112,12 +114,19 @@ function start(photo) {
 }
 
 const photo = element("photo");
-photo.decode().then(() => {
-  try {
-    start(photo);
-    document.body.classList.add("ready");
-  } catch (error) {
+photo.decode().then(
+  () => {
+    try {
+      start(photo);
+      document.body.classList.add("ready");
+    } catch (error) {
+      console.error(error);
+      document.body.classList.add("still");
+    }
+  },
+  (error) => {
     console.error(error);
+    element("message").textContent = "The picture in this page cannot be shown: the file is damaged. Make or load it again.";
     document.body.classList.add("still");
-  }
-});
+  },
+);
