@@ -220,20 +220,27 @@ def _say(line: str, code: int) -> int:
 def stoppable() -> Iterator[None]:
     """SIGTERM and SIGHUP raise `Stopped`, once, unless they are ignored (nohup) or somebody else's.
 
-    Python drops what is raised in a callback, such as JAX's at a garbage collection: it, or Ctrl-C, is raised again.
+    Python drops what is raised in a callback, such as JAX's at a garbage collection, and Beam makes another error of
+    it: it, or Ctrl-C, is raised again.
     """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    kinds = [kind for kind in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(kind) == signal.SIG_DFL]
+    usual: dict[signal.Signals, Any] = {kind: signal.SIG_DFL for kind in (signal.SIGTERM, signal.SIGHUP)}
+    usual[signal.SIGINT] = signal.default_int_handler
+    usual = {kind: handler for kind, handler in usual.items() if signal.getsignal(kind) == handler}
+    asked: int | None = None
     stopping = False  # a terminal that closes sends two
     again: threading.Timer | None = None
 
+    def reason(number: int) -> BaseException:
+        return KeyboardInterrupt() if number == signal.SIGINT else Stopped(number)
+
     def stop(number: int, frame: FrameType | None) -> None:
-        nonlocal stopping
-        if not stopping:
-            stopping = True
-            raise Stopped(number)
+        nonlocal stopping, asked
+        if number == signal.SIGINT or not stopping:
+            stopping, asked = True, number
+            raise reason(number)
 
     def dropped(what: "sys.UnraisableHookArgs") -> None:
         nonlocal stopping, again
@@ -248,15 +255,19 @@ def stoppable() -> Iterator[None]:
         again.start()
 
     report, sys.unraisablehook = sys.unraisablehook, dropped
-    for kind in kinds:
+    for kind in usual:
         signal.signal(kind, stop)
     try:
         yield
+    except Exception as error:
+        if asked is None:
+            raise
+        raise reason(asked) from error
     finally:
         if again is not None:
             again.cancel()
-        for kind in kinds:
-            signal.signal(kind, signal.SIG_DFL)
+        for kind, handler in usual.items():
+            signal.signal(kind, handler)
         sys.unraisablehook = report
 
 

@@ -132,6 +132,22 @@ def test_signals_end_in_one_line_after_cleaning_up(number, code):
     assert len(err.splitlines()) == 1 and "Traceback" not in err
 
 
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_signal_counts_whatever_a_library_makes_of_it(number, code):
+    body = """
+        try:
+            print('ready', flush=True)
+            time.sleep(20)
+        except BaseException as error:
+            raise RuntimeError(error)
+    """
+    process = start(body, preexec_fn=lambda: signal.signal(number, signal.SIG_DFL))
+    assert process.stdout.readline() == "ready\n"
+    process.send_signal(number)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == code and len(err.splitlines()) == 1
+
+
 def test_what_nohup_ignores_stays_ignored():
     process = start(
         "print('ready', flush=True); time.sleep(0.5)",
