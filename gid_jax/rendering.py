@@ -20,7 +20,7 @@ from gid_jax.models.renderer import Encoded, Renderer
 
 TILE = 1_300_000  # pixels that are rendered at once
 TOGETHER = 8  # frames of one call
-CANVAS = 100_000_000  # bytes that they may take
+CANVAS = 150_000_000  # bytes that they may take
 
 
 def render(

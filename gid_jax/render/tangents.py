@@ -12,6 +12,7 @@ A plane is linear in q, so it is splatted as three numbers for each colour: valu
 """
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array, Float
 
 POLE = 3**0.5 - 2  # of the cubic spline
@@ -58,7 +59,7 @@ def _slope(image: Array, axis: int) -> Array:
     padded = jnp.pad(image, pads, mode="edge")
 
     def shifted(steps: int) -> Array:
-        return jnp.take(padded, jnp.arange(REACH + steps, REACH + steps + size), axis=axis)
+        return lax.slice_in_dim(padded, REACH + steps, REACH + steps + size, axis=axis % image.ndim)
 
     factors = [3**0.5 / 2 * (1 - POLE**2) * POLE ** (n - 1) for n in range(1, REACH + 1)]
     return sum((a * (shifted(n) - shifted(-n)) for n, a in enumerate(factors, 1)), jnp.zeros_like(image))
