@@ -46,6 +46,8 @@ def render(
         filled = np.pad(fields, [(0, together - len(fields)), *[(0, 0)] * 3])  # one compiled size
         tiles = scene.tiles(fields)
         for number, (rows, columns) in enumerate(tiles, 1):
+            if ahead is not None and len(tiles) > 1:  # one tile's memory, not two
+                jax.block_until_ready(ahead.frames)
             job = _Job(canvas, rows, columns, scene.render(rows, columns, filled, len(fields)), number == len(tiles))
             if ahead is not None:
                 yield from ahead.finish()
