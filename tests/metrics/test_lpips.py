@@ -8,7 +8,8 @@ import pytest
 
 from gid_jax.errors import UserError
 from gid_jax.metrics import lpips as module
-from gid_jax.metrics.lpips import load_weights, lpips, read_arrays
+from gid_jax.metrics.lpips import load_weights, lpips
+from gid_jax.models.archives import read_arrays
 
 torch = pytest.importorskip("torch", reason="the reference needs the extra `test`")
 

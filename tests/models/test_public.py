@@ -13,7 +13,7 @@ from safetensors.numpy import load_file, save_file
 
 from gid_jax.checkpoints.pretrained import merge
 from gid_jax.errors import UserError
-from gid_jax.models import public
+from gid_jax.models import archives, public
 
 torch = pytest.importorskip("torch")
 diffusers = pytest.importorskip("diffusers")
@@ -31,7 +31,7 @@ def test_pytorch_files_are_read_without_pytorch(tmp_path):
     }
     callbacks = {"callback": re.compile("x"), "path": os.path.join}  # what a trainer may leave beside the weights
     torch.save({"state_dict": tensors, "callbacks": callbacks, "epoch": 3}, tmp_path / "model.ckpt")
-    found = public.read_tensors(tmp_path / "model.ckpt")
+    found = archives.read_tensors(tmp_path / "model.ckpt")
     assert found.keys() == tensors.keys()
     for name, tensor in tensors.items():
         np.testing.assert_array_equal(found[name].astype(np.float64), tensor.detach().double().numpy(), err_msg=name)
@@ -45,13 +45,13 @@ class Harmful:
 def test_nothing_in_a_checkpoint_is_run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     torch.save({"weight": torch.ones(2), "more": Harmful()}, "model.pt")
-    assert public.read_tensors(tmp_path / "model.pt")["weight"].tolist() == [1, 1]
+    assert archives.read_tensors(tmp_path / "model.pt")["weight"].tolist() == [1, 1]
     assert not (tmp_path / "harmed").exists()
 
 
 def test_an_array_beyond_its_storage_is_refused():
     with pytest.raises(ValueError, match="beyond its storage"):
-        public._tensor(np.zeros(4, np.float32), 1, (2, 2), (2, 1))
+        archives._tensor(np.zeros(4, np.float32), 1, (2, 2), (2, 1))
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_other_files_are_one_clear_error(tmp_path, content, suffix):
     path = tmp_path / f"model{suffix}"
     path.write_bytes(content)
     with pytest.raises(UserError, match=str(path)):
-        public.read_tensors(path)
+        archives.read_tensors(path)
 
 
 def test_latent_diffusions_autoencoder_is_diffusers_by_other_names():
