@@ -1,5 +1,7 @@
 """Kernel distance (KID, Binkowski et al. 2018): squared maximum mean discrepancy with a cubic kernel."""
 
+from collections.abc import Sequence
+
 import jax
 import numpy as np
 from jaxtyping import Float
@@ -28,3 +30,15 @@ def _kernel_sum(x: np.ndarray, y: np.ndarray) -> float:
 
 def _kernel_diagonal(x: np.ndarray) -> float:
     return float(np.sum((np.sum(x * x, axis=1) / x.shape[1] + 1) ** 3))
+
+
+def kernel_blocks(
+    x: Sequence[Float[np.ndarray | jax.Array, "_ d"]], y: Sequence[Float[np.ndarray | jax.Array, "_ d"]]
+) -> tuple[Float[np.ndarray, "groups others"], Float[np.ndarray, " groups"]]:
+    """Sums of the kernel between all vectors of each group of `x` and each of `y`, and of k(a, a) in each group of
+    `x`."""
+    x, y = ([np.asarray(group, np.float64) for group in side] for side in (x, y))
+    starts = np.cumsum([0, *(len(group) for group in y[:-1])])
+    others = np.concatenate(y)
+    sums = [np.add.reduceat(((group @ others.T / others.shape[1] + 1) ** 3).sum(axis=0), starts) for group in x]
+    return np.stack(sums), np.array([_kernel_diagonal(group) for group in x])

@@ -136,15 +136,21 @@ def load(name: str) -> tuple[Network, Params, dict[str, str]]:
     if not path.is_file():
         raise UserError(f"{path}: no such weights; get them: {missing(name)}")
     try:
-        with safe_open(path, "numpy") as file:
-            metadata = file.metadata() or {}
-            arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
-        if metadata.get("network") != name:
-            raise ValueError(f"it holds {metadata.get('network', 'something else')}")
-        check_whole(ENTRIES[name].network, arrays)
+        params, metadata = _read(name, path, path.stat().st_mtime_ns)
     except (SafetensorError, OSError, ValueError) as error:
         raise UserError(f"{path}: not the weights of {name} ({error}); get them again: {missing(name)}") from error
-    return ENTRIES[name].network, nested(arrays), metadata
+    return ENTRIES[name].network, params, metadata
+
+
+@functools.lru_cache(maxsize=4)
+def _read(name: str, path: Path, changed: int) -> tuple[Params, dict[str, str]]:
+    with safe_open(path, "numpy") as file:
+        metadata = file.metadata() or {}
+        arrays = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+    if metadata.get("network") != name:
+        raise ValueError(f"it holds {metadata.get('network', 'something else')}")
+    check_whole(ENTRIES[name].network, arrays)
+    return nested(arrays), metadata
 
 
 def nested(arrays: dict[str, np.ndarray]) -> Params:

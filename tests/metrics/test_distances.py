@@ -6,8 +6,9 @@ import scipy.linalg
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gid_jax.metrics.frechet import feature_statistics, frechet_distance
-from gid_jax.metrics.kernel import kernel_distance
+from gid_jax.metrics.distances import bootstrap_frechet, bootstrap_kernel, fid, fvd, kid
+from gid_jax.metrics.frechet import Moments, between_factors, feature_statistics, frechet_distance, weighted_factor
+from gid_jax.metrics.kernel import kernel_blocks, kernel_distance
 from gid_jax.metrics.windows import sliding_windows
 
 
@@ -98,3 +99,85 @@ def test_windows_are_the_slices(frames, size, stride):
             sliding_windows(clip, size, stride)
         return
     np.testing.assert_array_equal(sliding_windows(clip, size, stride), expected)
+
+
+def samples(n, d, seed, shift=0.0):
+    """Features as networks give them: not negative, correlated, of very different sizes."""
+    random = np.random.default_rng(seed)
+    return np.maximum(random.normal(shift, 1, (n, d)) @ (np.random.default_rng(9).normal(size=(d, d)) / d), 0) ** 2
+
+
+@pytest.mark.parametrize(("n", "d"), [(300, 48), (30, 48)])
+def test_fid_is_scipys_and_that_of_parts_is_that_of_the_whole(n, d):
+    real, fake = samples(n, d, 0), samples(n + 7, d, 1, 0.3)
+    (mean1, cov1), (mean2, cov2) = ((x.mean(0), np.cov(x, rowvar=False)) for x in (real, fake))
+    roots = scipy.linalg.svdvals((real - mean1) @ (fake - mean2).T) / np.sqrt((n - 1) * (n + 6))
+    expected = np.sum((mean1 - mean2) ** 2) + np.trace(cov1 + cov2) - 2 * roots.sum()
+    whole = fid(real, fake)
+    assert whole == pytest.approx(expected, rel=1e-9) and whole == fvd(real, fake)
+    if n > d:
+        root = scipy.linalg.sqrtm(cov1 @ cov2).real
+        assert whole == pytest.approx(np.sum((mean1 - mean2) ** 2) + np.trace(cov1 + cov2 - 2 * root), rel=1e-6)
+    four = sum((Moments.of(part) for part in np.array_split(real, 4)[1:]), Moments.of(np.array_split(real, 4)[0]))
+    streamed = Moments.of_parts(fake[i : i + 3] for i in range(0, len(fake), 3))
+    assert four.count == n and fid(four, streamed) == pytest.approx(whole, rel=1e-9)
+
+
+@pytest.mark.slow
+def test_fid_is_scipys_at_its_real_size():
+    real, fake = samples(4096, 2048, 0), samples(4096, 2048, 1, 0.1)
+    (mean1, cov1), (mean2, cov2) = (feature_statistics(x) for x in (real, fake))
+    root = scipy.linalg.sqrtm(cov1 @ cov2).real
+    expected = np.sum((mean1 - mean2) ** 2) + np.trace(cov1) + np.trace(cov2) - 2 * np.trace(root)
+    assert fid(real, fake) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("n", [20, 300])
+def test_a_set_is_nowhere_from_itself(n):
+    real = samples(n, 64, 0)
+    trace = np.trace(np.cov(real, rowvar=False))
+    assert 0 <= fid(real, real[::-1]) < 1e-9 * trace
+    assert fid(real[: n // 2], real[n // 2 :]) > 1e-3 * trace
+
+
+def test_kid_draws_subsets_only_where_there_are_more():
+    real, fake = samples(60, 5, 0), samples(50, 5, 1, 3.0)
+    assert kid(real, fake) == pytest.approx(100 * kernel_distance(real, fake), rel=1e-12)
+    drawn = kid(real, fake, subsets=400, size=25)
+    assert drawn == kid(real, fake, subsets=400, size=25)
+    assert drawn == pytest.approx(kid(real, fake), rel=0.1) and drawn != kid(real, fake)
+
+
+def test_kernel_sums_of_groups_add_up_to_the_distance():
+    x = [samples(n, 6, n) for n in (3, 5, 4)]
+    y = [samples(n, 6, n, 0.5) for n in (2, 7)]
+    (within_x, diagonal_x), (within_y, diagonal_y), (across, _) = (kernel_blocks(*p) for p in ((x, x), (y, y), (x, y)))
+    assert across.shape == (3, 2)
+    expected = (within_x.sum() - diagonal_x.sum()) / 132 + (within_y.sum() - diagonal_y.sum()) / 72 - across.sum() / 54
+    assert kernel_distance(np.concatenate(x), np.concatenate(y)) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("n", [5, 40])
+def test_weights_of_vectors_are_their_repetitions(n):
+    features, weights = samples(n, 12, 0), np.random.default_rng(0).integers(0, 3, n).astype(float)
+    repeated = np.repeat(features, weights.astype(int), axis=0)
+    mean, factor = weighted_factor(features, weights)
+    expected_mean, expected = feature_statistics(repeated)
+    np.testing.assert_allclose(mean, expected_mean, rtol=1e-12)
+    np.testing.assert_allclose(factor.T @ factor, expected, rtol=1e-9, atol=1e-12)
+    assert len(factor) <= 12
+    assert between_factors(mean, factor, mean, factor) == pytest.approx(0, abs=1e-12)
+
+
+@pytest.mark.parametrize(("estimate", "bootstrap"), [(fid, bootstrap_frechet), (kid, bootstrap_kernel)])
+def test_the_bootstraps_error_is_that_of_drawing_the_videos_anew(estimate, bootstrap):
+    """Videos differ among each other more than their frames do, so that frames alone would claim too much."""
+
+    def videos(seed, shift):
+        random = np.random.default_rng(seed)
+        return [shift + random.normal(size=6) + 0.1 * random.normal(size=(4, 6)) for _ in range(30)]
+
+    anew = [estimate(*(np.concatenate(videos(2 * i + j, j)) for j in (0, 1))) for i in range(150)]
+    told = [bootstrap(videos(1000 + i, 0.0), videos(2000 + i, 1.0), seed=i).error for i in range(6)]
+    assert 0.7 * np.std(anew) < np.mean(told) < 1.4 * np.std(anew)
+    assert bootstrap(videos(0, 0.0)[:2], videos(1, 1.0)) is None
