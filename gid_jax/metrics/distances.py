@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from gid_jax.metrics.frechet import Moments, between_factors, frechet_distance, weighted_factor
+from gid_jax.metrics.frechet import Moments, Normal, between_factors, factor_of, weighted_factor
 from gid_jax.metrics.kernel import kernel_blocks, kernel_distance
 
 Features = Float[np.ndarray | jax.Array, "_ d"]
@@ -19,13 +19,24 @@ RESAMPLES, RESAMPLES_OF_LARGE, LARGE = 100, 20, 512
 """Bootstrap resamples; fewer where both sides have more than `LARGE` vectors and dimensions, and each takes seconds."""
 
 
-def fid(real: Features | Moments, fake: Features | Moments) -> float:
+def fid(real: Features | Moments | Normal, fake: Features | Moments | Normal) -> float:
     """Frechet distance of Inception features (Heusel et al. 2017). Raises ValueError for fewer than two vectors."""
-    first, second = (part if isinstance(part, Moments) else Moments.of(part) for part in (real, fake))
-    return frechet_distance(first.mean, first.covariance, second.mean, second.covariance)
+    first, second = normal_of(real), normal_of(fake)
+    return between_factors(first.mean, first.factor, second.mean, second.factor)
 
 
-def fvd(real: Features | Moments, fake: Features | Moments) -> float:
+def normal_of(features: Features | Moments | Normal) -> Normal:
+    """The normal distribution that a Frechet distance sees of features."""
+    if isinstance(features, Normal):
+        return features
+    if isinstance(features, Moments):
+        return Normal(features.count, features.mean, factor_of(features.covariance))
+    if len(features) < 2:
+        raise ValueError(f"a covariance needs two feature vectors or more, got {len(features)}")
+    return Normal(len(features), *weighted_factor(np.asarray(features, np.float64), np.ones(len(features))))
+
+
+def fvd(real: Features | Moments | Normal, fake: Features | Moments | Normal) -> float:
     """Frechet distance of I3D's logits (Unterthiner et al. 2018). Raises ValueError for fewer than two vectors."""
     return fid(real, fake)
 
@@ -46,6 +57,17 @@ def kid(real: Features, fake: Features, subsets: int = SUBSETS, size: int = SUBS
     return 100 * float(np.mean(drawn))
 
 
+def of_halves(features: Sequence[Features], distance: Callable[[Features, Features], float] = fid) -> float | None:
+    """`distance` between two halves, drawn at random, of features given by video: as near as sets of that size come.
+
+    None for fewer than four videos.
+    """
+    if len(features) < 4:
+        return None
+    order = np.random.default_rng(0).permutation(len(features))
+    return distance(*(np.concatenate([features[i] for i in order[part::2]]) for part in (0, 1)))
+
+
 @dataclass(frozen=True)
 class Spread:
     """Standard error of a distance, and how many resamples it comes from."""
@@ -54,23 +76,25 @@ class Spread:
     resamples: int
 
 
-def bootstrap_frechet(real: Sequence[Features], fake: Sequence[Features], seed: int = 0) -> Spread | None:
-    """Of `fid` or `fvd` between features given by video, drawing whole videos of both sides.
+def bootstrap_frechet(real: Sequence[Features] | Normal, fake: Sequence[Features], seed: int = 0) -> Spread | None:
+    """Of `fid` or `fvd` between features given by video, drawing whole videos of both sides; of a `Normal`, which
+    knows no videos, the fixed other side.
 
     None where a side has fewer than three videos. Resampled sets repeat videos, so that their distances are too large
     by about as much as small sets' are: only their spread is used.
     """
-    rows = min(sum(map(len, real)), sum(map(len, fake)), real[0].shape[1])
-    whole = [
-        (np.concatenate(side).astype(np.float64), np.repeat(np.arange(len(side)), list(map(len, side))))
-        for side in (real, fake)
-    ]
+    drawn = [fake] if isinstance(real, Normal) else [real, fake]
+    fixed = [(real.mean, real.factor)] if isinstance(real, Normal) else []
+    whole = [np.concatenate(side).astype(np.float64) for side in drawn]
+    video = [np.repeat(np.arange(len(side)), [len(part) for part in side]) for side in drawn]
 
     def distance(counts: list[np.ndarray]) -> float:
-        parts = [weighted_factor(x, count[video]) for (x, video), count in zip(whole, counts, strict=True)]
-        return between_factors(*parts[0], *parts[1])
+        parts = [weighted_factor(x, count[v]) for x, v, count in zip(whole, video, counts, strict=True)]
+        first, second = fixed + parts
+        return between_factors(*first, *second)
 
-    return _bootstrap(distance, [len(real), len(fake)], RESAMPLES if rows <= LARGE else RESAMPLES_OF_LARGE, seed)
+    rows = min(*(len(factor) for _, factor in fixed), *(min(x.shape) for x in whole), LARGE + 1)
+    return _bootstrap(distance, [len(side) for side in drawn], RESAMPLES if rows <= LARGE else RESAMPLES_OF_LARGE, seed)
 
 
 def bootstrap_kernel(real: Sequence[Features], fake: Sequence[Features], seed: int = 0) -> Spread | None:

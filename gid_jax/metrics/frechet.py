@@ -50,6 +50,15 @@ class Moments:
         return self.scatter / (self.count - 1)
 
 
+@dataclass(frozen=True)
+class Normal:
+    """The normal distribution of `count` feature vectors: its mean, and a factor A of its covariance A' A."""
+
+    count: int
+    mean: Float[np.ndarray, " d"]
+    factor: Float[np.ndarray, "r d"]
+
+
 def frechet_distance(
     mean1: Float[np.ndarray | jax.Array, " d"],
     cov1: Float[np.ndarray | jax.Array, "d d"],
@@ -65,7 +74,7 @@ def frechet_distance(
     mean1, cov1, mean2, cov2 = (np.asarray(part, np.float64) for part in (mean1, cov1, mean2, cov2))
     if not all(np.isfinite(part).all() for part in (mean1, cov1, mean2, cov2)):
         raise ValueError("frechet_distance: the statistics are not finite")
-    return between_factors(mean1, _factor(cov1), mean2, _factor(cov2))
+    return between_factors(mean1, factor_of(cov1), mean2, factor_of(cov2))
 
 
 def between_factors(
@@ -79,7 +88,10 @@ def between_factors(
     The trace of (C1^1/2 C2 C1^1/2)^1/2 is the sum of the singular values of A1 A2', which unlike a root of eigenvalues
     loses no digits where the covariances are nearly singular.
     """
-    overlap = np.linalg.svd(factor1 @ factor2.T, compute_uv=False).sum()
+    product = factor1 @ factor2.T
+    if not np.isfinite(product).all():
+        raise ValueError("the features are not finite")
+    overlap = np.linalg.svd(product, compute_uv=False).sum()
     spread = np.sum(factor1**2) + np.sum(factor2**2) - 2 * overlap
     return float(np.sum((mean1 - mean2) ** 2) + max(spread, 0.0))
 
@@ -104,7 +116,8 @@ def weighted_factor(
     return mean, np.asarray(np.linalg.qr(factor, mode="r")) if len(factor) > factor.shape[1] else factor
 
 
-def _factor(covariance: np.ndarray) -> np.ndarray:
+def factor_of(covariance: Float[np.ndarray, "d d"]) -> Float[np.ndarray, "r d"]:
+    """A' A = covariance, without the eigenvalues that rounding leaves of zeros."""
     values, vectors = np.linalg.eigh((covariance + covariance.T) / 2)
     kept = values > len(values) * np.finfo(np.float64).eps * values[-1]
     return np.sqrt(values[kept])[:, None] * vectors[:, kept].T

@@ -14,6 +14,8 @@ from gid_jax.models.pooling import max_pool
 
 SIZE = 224
 """Height and width of the pictures that the network was trained on."""
+FEWEST_FRAMES = 9
+"""Of a video, for two of the last features, one for every eight frames."""
 MIXED = (
     (64, 96, 128, 16, 32, 32),
     (128, 128, 192, 32, 96, 64),
@@ -104,7 +106,7 @@ class I3D(nnx.Module):
 
     @property
     def fewest_frames(self) -> int:
-        return 8 * (self.frames - 1) + 1
+        return (FEWEST_FRAMES - 1) * (self.frames - 1) + 1
 
 
 def convolve(x: jax.Array, kernel: jax.Array, stride: int) -> jax.Array:

@@ -5,46 +5,22 @@ import io
 import zipfile
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import pytest
-from flax import nnx
+import stand_in_networks
 from jax.sharding import AxisType
-from safetensors.numpy import save_file
 
 from gid_jax import placement
 from gid_jax.metrics import i3d, inception, networks
-from gid_jax.metrics.networks import ENTRIES, Entry
-from gid_jax.trees import path_name
+from gid_jax.metrics.networks import ENTRIES
 
 TABLE = {10: 569.77, 11: 486.75, 12: 552.77, 13: 146.52, 14: 172.78, 15: 133.91, 16: 152.90, 30: 151.39}
 """Squared distance between the logits of a black and a white video (../shared/METRICS.md)."""
 
 
-class Means(nnx.Module):
-    """Stands for either network: colours' means and mean squares over everything but the batch, times a kernel."""
-
-    def __init__(self, outputs, rngs):
-        self.kernel = nnx.Param(rngs.uniform((6, outputs), 1.0))
-
-    def __call__(self, x):
-        axes = tuple(range(1, x.ndim - 1))
-        return jnp.concatenate([x.mean(axes), (x**2).mean(axes)], axis=-1) @ placement.whole(self.kernel[...], x.dtype)
-
-
 @pytest.fixture
 def stand_ins(tmp_path, monkeypatch):
-    """The cache with small networks under the names of the real ones."""
-    monkeypatch.setenv("GID_JAX_CACHE", str(tmp_path))
-    for name, outputs in ((inception.NAME, 2048), (i3d.NAME, 400)):
-        entry = Entry("a test", lambda rngs, outputs=outputs: Means(outputs, rngs), dict)
-        monkeypatch.setitem(ENTRIES, name, entry)
-        leaves = jax.tree_util.tree_leaves_with_path(entry.network.init(jax.random.key(3)))
-        save_file(
-            {path_name(path): np.asarray(leaf) for path, leaf in leaves},
-            tmp_path / f"{name}.safetensors",
-            {"network": name},
-        )
+    stand_in_networks.install(tmp_path, monkeypatch)
 
 
 def mesh_of(count):
@@ -114,6 +90,7 @@ def test_i3d_gives_the_published_distances_of_every_length(frames):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore:.*torch.jit.load:DeprecationWarning")
 def test_inception_is_the_published_program(shared):
     """The TorchScript program itself, run by PyTorch; GID_JAX_CACHE must hold the archive that it came in."""
     needs(inception.NAME)

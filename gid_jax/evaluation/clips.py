@@ -1,0 +1,128 @@
+"""Folders of videos or of pictures, whoever made them, as frames."""
+
+import hashlib
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.reformatter import VideoReformatter
+from jaxtyping import UInt8
+from PIL import Image
+
+from gid_jax.errors import UserError
+
+VIDEOS = (".mp4", ".webm", ".gif", ".mov", ".m4v", ".mkv", ".avi")
+PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
+_SHARE_THERE = 0.9  # of the declared length; less is a file that was cut
+
+
+class ClipError(Exception):
+    """Why a file cannot be used, in a few words."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """A video file, or numbered pictures in the order of their numbers; `path` names it."""
+
+    path: Path
+    pictures: tuple[Path, ...] = ()
+
+    def frames(self, crop: tuple[int, int] | None = None) -> Iterator[UInt8[np.ndarray, "h w 3"]]:
+        """Its frames in RGB, all of one size; of `crop` (width, height) the centre.
+
+        Raises ClipError for what cannot be decoded to its end, or is smaller than the crop.
+        """
+        first = None
+        for frame in self._decoded():
+            if first is not None and frame.shape != first:
+                raise ClipError(f"its frames are of different sizes, {_size(first)} and {_size(frame.shape)}")
+            first = frame.shape
+            yield frame if crop is None else _centre(frame, *crop)
+
+    def digest(self) -> str:
+        """Of the content, whatever the files are called."""
+        digest = hashlib.sha256()
+        for path in self.pictures or (self.path,):
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+        return digest.hexdigest()
+
+    def _decoded(self) -> Iterator[np.ndarray]:
+        return _read_pictures(self.pictures) if self.pictures else _read_video(self.path)
+
+
+def find_clips(folder: Path) -> list[Clip]:
+    """Videos in `folder` and its folders, and folders below it that hold numbered pictures; by name.
+
+    Raises UserError where there is no such folder.
+    """
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; give a folder of videos or of pictures")
+    paths = [path for path in sorted(folder.rglob("*")) if not path.name.startswith(".")]
+    clips = [Clip(path) for path in paths if path.suffix.lower() in VIDEOS and path.is_file()]
+    for path in paths:
+        if path.is_dir() and (pictures := find_pictures(path)):
+            clips.append(Clip(path, tuple(pictures)))
+    return sorted(clips, key=lambda clip: clip.path)
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Pictures that lie in `folder` itself, in the order of their numbers."""
+    found = (path for path in folder.iterdir() if path.suffix.lower() in PICTURES and not path.name.startswith("."))
+    return sorted(found, key=_numbers)
+
+
+def _numbers(path: Path) -> list:
+    """`a9` before `a10`."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in re.split(r"(\d+)", path.name)]
+
+
+def _centre(frame: np.ndarray, width: int, height: int) -> np.ndarray:
+    top, left = (frame.shape[0] - height) // 2, (frame.shape[1] - width) // 2
+    if top < 0 or left < 0:
+        raise ClipError(f"it is {_size(frame.shape)}, smaller than --crop={width}x{height}")
+    return frame[top : top + height, left : left + width]
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[1]} x {shape[0]}"
+
+
+def _read_pictures(paths: tuple[Path, ...]) -> Iterator[np.ndarray]:
+    for path in paths:
+        try:
+            with Image.open(path) as picture:
+                yield np.asarray(picture.convert("RGB"))
+        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+            raise ClipError(f"{path.name} in it cannot be read ({error})") from error
+
+
+def _read_video(path: Path) -> Iterator[np.ndarray]:
+    """In order of presentation, upright. The file is opened by descriptor, which keeps playlists from drawing in
+    others."""
+    end, declared, reformatter = 0.0, 0.0, VideoReformatter()
+    try:
+        with path.open("rb") as file:
+            options = {"fd": str(file.fileno()), "protocol_whitelist": "fd"}
+            with av.open("fd:", options=options, metadata_errors="ignore") as container:
+                if not container.streams.video:
+                    raise ClipError("it has no picture")
+                stream = container.streams.video[0]
+                start = float((stream.start_time or 0) * (stream.time_base or 0))
+                declared = float((stream.duration or 0) * (stream.time_base or 0))
+                usual = 1 / float(stream.average_rate or 30)
+                for frame in container.decode(stream):
+                    if frame.is_corrupt:
+                        raise ClipError("a frame is incomplete")
+                    end = (end if frame.time is None else frame.time - start) + usual
+                    picture = reformatter.reformat(frame, format="rgb24").to_ndarray()
+                    yield np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        raise ClipError(f"it cannot be decoded ({getattr(error, 'strerror', None) or error})") from error
+    if not end:
+        raise ClipError("it has no frame")
+    if end < _SHARE_THERE * declared - 0.1:
+        raise ClipError(f"it is cut, only {end:.1f} of {declared:.1f} s are there")
