@@ -2,10 +2,10 @@
 
     python benchmarks/metric_networks.py [--threads=2] [--repeats=7] [--only=i3d|inception] [--memory=64]
 
-Random weights, float32, one window of 16 x 224 x 224 or four pictures of 299 x 299, alternating in one run. PyTorch runs
-in its own layout of memory and with channels last, and the faster one counts. Memory is the peak of a process of its
-own that streams --memory inputs of 256 x 160, and of one that streams four times as many. Prints medians and, last of
-every line, PyTorch's time over ours (above 1: we are faster).
+Random weights, float32, one window of 16 x 224 x 224 or four pictures of 299 x 299, alternating in one run. PyTorch
+runs in its own layout of memory and with channels last, and the faster one counts. Memory is the peak of a process of
+its own that streams --memory inputs of 256 x 160, and of one that streams four times as many. Prints medians and, last
+of every line, PyTorch's time over ours (above 1: we are faster).
 """
 
 import multiprocessing

@@ -28,6 +28,7 @@ def get_config(preset: str = "paper") -> ConfigDict:
     config.flow_preset = "accurate" if preset in ("paper", "highres") else "fast"
     config.pairs = 4
     config.test_fraction = 0.1  # of the videos
+    config.reference_clips = {"test": 2}.get(preset, 200)  # examples of the test split that keep their whole clip
 
     config.bar_luma = 24.0  # of 255: edges of the picture that are never brighter are cut off; 0: nothing is
 

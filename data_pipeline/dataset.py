@@ -23,6 +23,7 @@ from data_pipeline.trajectories import Estimator
 from gid_jax import flow
 from gid_jax.data.statistics import FILE_NAME
 from gid_jax.errors import UserError
+from gid_jax.evaluation.examples import spread
 from gid_jax.lock import locked
 from gid_jax.progress import progress
 
@@ -97,6 +98,9 @@ def _build(
         split: [store.example_path(clip, start) for clip in members for start in accepted[clip]]
         for split, members in splits.items()
     }
+    references = _choose_references(splits.get("test", []), accepted, config.reference_clips)
+    with _watch("reference clips", references, lambda element: store.has_clip(*element)):
+        counters |= pipeline.keep_clips(references, spec, options)
     counters |= _count_rejections(report) | {f"files left out: {why}": count for why, count in left_out.items()}
     seconds = {"examples": round(time.monotonic() - began, 1)}
     _write_report(root, config, name, report, paths, seconds, counters)
@@ -106,7 +110,8 @@ def _build(
 
     staging = root / ".cache" / "staging"
     shutil.rmtree(staging, ignore_errors=True)
-    finished = _write_examples(staging, config, name, exact, paths, options)
+    kept = [store.example_path(*reference) for reference in references]
+    finished = _write_examples(staging, config, name, exact, paths, kept, options)
     pipeline.compute_statistics(paths["train"], config, finished / FILE_NAME, options)
     (finished / INPUTS_NAME).write_text(json.dumps(inputs, indent=2) + "\n")
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -228,6 +233,12 @@ def _judge(
     return accepted
 
 
+def _choose_references(test: Sequence[Clip], accepted: dict[Clip, list[int]], count: int) -> list[tuple[Clip, int]]:
+    """At most `count` examples of the test split, spread over its videos."""
+    available = [(clip, start) for clip in test for start in accepted[clip]]
+    return [available[i] for i in spread(len(available), count)] if available and count else []
+
+
 def _count_rejections(report: dict[str, dict[str, Any]]) -> pipeline.Counters:
     """How many videos gave no example, and how many start frames were turned down, by reason."""
     videos = [entry["reason"] for entry in report.values() if "reason" in entry]
@@ -263,12 +274,19 @@ def _watch(name: str, elements: Sequence[Any], is_done: Callable[[Any], bool]) -
 
 
 def _write_examples(
-    staging: Path, config: ConfigDict, name: str, exact: bool, paths: dict[str, list[str]], options: PipelineOptions
+    staging: Path,
+    config: ConfigDict,
+    name: str,
+    exact: bool,
+    paths: dict[str, list[str]],
+    with_clips: Sequence[str],
+    options: PipelineOptions,
 ) -> Path:
     """The TFDS set in `staging`, without its statistics."""
     runner = pipeline.find_runner(options)
     builder = Builder(
         splits=paths,
+        with_clips=frozenset(with_clips),
         distributed=runner is not None,
         data_dir=staging,
         file_format="array_record",

@@ -23,9 +23,11 @@ from ml_collections import ConfigDict
 from data_pipeline import contact_sheet, decoding, isolation, quality, quality_measures, trajectories, video
 from data_pipeline.failures import StoreUnwritable
 from gid_jax.data import codec
+from gid_jax.data.clip_codec import encode_clip
 from gid_jax.errors import UserError
 from gid_jax.motion.spectrum import to_spectrum
 
+MOST_CLIP_BYTES = 8_000_000  # of a reference clip of 256 x 160; others in proportion
 RECIPE = 4  # raise it when the same video and settings are to give other bytes
 _DECIDING = ("width", "height", "num_frequencies", "num_frames", "fps", "flow_preset", "pairs", "bar_luma")
 
@@ -123,6 +125,22 @@ class ExampleStore:
     def example_path(self, clip: Clip, start: int) -> str:
         return str(self._path(clip, start, "msgpack"))
 
+    def keep_clip(self, clip: Clip, start: int) -> int:
+        """Keeps the pictures of a made example beside it, as its `reference_clip`; the bytes that they take.
+
+        More than `MOST_CLIP_BYTES` are not kept: an empty file says so.
+        """
+        path = self._path(clip, start, "clip")
+        if not path.is_file():
+            bars = self.timeline(clip).bars
+            stream = encode_clip(self._reader.read(Path(clip.path), start, loop=clip.loop, bars=bars))
+            size = self._config.width * self._config.height / (256 * 160)
+            _write(path, stream if len(stream) <= MOST_CLIP_BYTES * size else b"")
+        return path.stat().st_size
+
+    def has_clip(self, clip: Clip, start: int) -> bool:
+        return self._path(clip, start, "clip").is_file()
+
     def is_made(self, clip: Clip, start: int) -> bool:
         """Whether the example is there, and no reason against it."""
         return self._path(clip, start, "msgpack").is_file() and self.has(clip, start)
@@ -184,9 +202,11 @@ class ExampleStore:
         }
 
 
-def load_example(path: str) -> dict[str, Any]:
-    """The stored fields (`gid_jax.data.codec.EXAMPLE`) of an `ExampleStore.example_path`."""
-    return serialization.msgpack_restore(Path(path).read_bytes())
+def load_example(path: str, with_clip: bool = False) -> dict[str, Any]:
+    """The stored fields (`gid_jax.data.codec.EXAMPLE`) of an `ExampleStore.example_path`, `with_clip` with what
+    `keep_clip` kept of its pictures."""
+    clip = Path(path).with_suffix(".clip").read_bytes() if with_clip else b""
+    return serialization.msgpack_restore(Path(path).read_bytes()) | {"reference_clip": clip}
 
 
 @functools.cache

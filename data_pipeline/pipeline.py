@@ -89,6 +89,14 @@ def make_examples(starts: Sequence[tuple[Clip, int]], spec: StoreSpec, options: 
     return counters
 
 
+def keep_clips(starts: Sequence[tuple[Clip, int]], spec: StoreSpec, options: PipelineOptions) -> Counters:
+    """Fills the store with the reference clips of these examples."""
+    counters: Counters = {}
+    with _pipeline(options, counters) as root:
+        root | beam.Create(list(starts)) | "keep clips" >> beam.ParDo(_KeepClip(spec))
+    return counters
+
+
 def compute_statistics(paths: Sequence[str], config: ConfigDict, out: Path, options: PipelineOptions) -> None:
     """Writes the `DatasetStatistics` of the training examples at `paths` to `out`."""
     with _pipeline(options, {}) as root:
@@ -150,6 +158,11 @@ class _MakeExample(_WithStore):
             _count("examples made")
         except UserError as error:
             _count(f"clips rejected: {reason_kind(element[0].without_path(error))}")
+
+
+class _KeepClip(_WithStore):
+    def process(self, element: tuple[Clip, int]) -> None:
+        _count("reference clips kept" if self._store.keep_clip(*element) else "reference clips too large")
 
 
 def _load_spectrum(path: str) -> np.ndarray:

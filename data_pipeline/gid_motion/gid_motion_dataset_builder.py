@@ -36,9 +36,17 @@ class Builder(tfds.core.BeamBasedBuilder):
     name = "gid_motion"
     VERSION = tfds.core.Version("1.0.0")
 
-    def __init__(self, *, splits: Mapping[str, Sequence[str]], distributed: bool = False, **kwargs: Any):
-        """`splits` holds the paths of the examples. `distributed` writes on Beam's workers, not in this process."""
-        self._splits, self._distributed = splits, distributed
+    def __init__(
+        self,
+        *,
+        splits: Mapping[str, Sequence[str]],
+        with_clips: frozenset[str] = frozenset(),
+        distributed: bool = False,
+        **kwargs: Any,
+    ):
+        """`splits` holds the paths of the examples, `with_clips` those that keep their clip. `distributed` writes on
+        Beam's workers, not in this process."""
+        self._splits, self._with_clips, self._distributed = splits, with_clips, distributed
         super().__init__(**kwargs)
 
     def download_and_prepare(self, **kwargs: Any) -> None:
@@ -62,6 +70,7 @@ class Builder(tfds.core.BeamBasedBuilder):
             "fps": tfds.features.Scalar(np.float32),
             "scale": tfds.features.Scalar(np.float32),
             "flow_error": tfds.features.Tensor(shape=(2,), dtype=np.float32),
+            "reference_clip": tfds.features.Text(doc=EXAMPLE["reference_clip"]),
         }
         if config.exact:
             features["exact_spectrum"] = tfds.features.Sequence(tfds.features.Text(), length=config.num_frequencies)
@@ -79,8 +88,8 @@ class Builder(tfds.core.BeamBasedBuilder):
     def _generate_examples(self, paths: Sequence[str]) -> Any:
         """Without Beam TFDS sorts on disk; Beam's runner on this machine would sort in memory."""
         if self._distributed:
-            return beam.Create(sorted(paths)) | beam.Reshuffle() | beam.Map(_keyed_example)
-        return _read(paths)
+            return beam.Create(sorted(paths)) | beam.Reshuffle() | beam.Map(_keyed_example, self._with_clips)
+        return _read(paths, self._with_clips)
 
 
 class _Serializer(example_serializer.ExampleSerializer):
@@ -90,9 +99,9 @@ class _Serializer(example_serializer.ExampleSerializer):
         return self.get_tf_example(example).SerializeToString(deterministic=True)
 
 
-def _read(paths: Sequence[str]) -> Iterator[tuple[str, dict[str, Any]]]:
-    return (_keyed_example(path) for path in sorted(paths))
+def _read(paths: Sequence[str], with_clips: frozenset[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    return (_keyed_example(path, with_clips) for path in sorted(paths))
 
 
-def _keyed_example(path: str) -> tuple[str, dict[str, Any]]:
-    return Path(path).stem, load_example(path)
+def _keyed_example(path: str, with_clips: frozenset[str]) -> tuple[str, dict[str, Any]]:
+    return Path(path).stem, load_example(path, path in with_clips)

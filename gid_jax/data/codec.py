@@ -16,6 +16,8 @@ import numpy as np
 import zstandard
 from PIL import Image
 
+from gid_jax.data.clip_codec import decode_clip
+
 EXAMPLE = {
     "image": "lossless WebP of I_0, uint8 [h, w, 3]",
     "spectrum": "K_max streams of `encode_spectrum`, each one frequency of S, [h, w, 4] in px",
@@ -30,6 +32,7 @@ EXAMPLE = {
     "flow_error": "float32 [2]: mean forward-backward error in px, mean photometric error in grey levels of 255",
     "exact_spectrum": "as spectrum, of a rendered scene's exact motion (builder config `procedural_exact` only)",
     "visibility": "zstd of the packed bits of bool [T, h, w]: pixel p of I_0 is seen in frame t (likewise)",
+    "reference_clip": "`clip_codec.encode_clip` of I_0 ... I_T-1: of some of the test split, else empty",
 }
 """Every stored field. Motion is in pixels of the stored resolution. `decode_example` turns them into arrays."""
 
@@ -67,13 +70,16 @@ def encode_example(
     return example
 
 
-def decode_example(raw: Mapping[str, Any], *, frequencies: Sequence[int], pairs: bool) -> dict[str, Any]:
+def decode_example(
+    raw: Mapping[str, Any], *, frequencies: Sequence[int], pairs: bool, clip: bool = False
+) -> dict[str, Any]:
     """Stored fields -> arrays. Only what is asked for is decoded.
 
     Always: image uint8 [h, w, 3], motion_weight float16 [h, w], and video_id (str), start, fps, scale, flow_error.
     With `frequencies` (indices k below K_max): spectrum float32 [k, h, w, 4], px, in that order. With `pairs`:
-    target_frames uint8 [R, h, w, 3], target_flows float32 [R, h, w, 2], px, target_times int32 [R]. Where the data set
-    has them: exact_spectrum like spectrum, visibility bool [T, h, w].
+    target_frames uint8 [R, h, w, 3], target_flows float32 [R, h, w, 2], px, target_times int32 [R]. With
+    `clip`: reference_clip uint8 [T, h, w, 3], where it is kept. Where the data set has them: exact_spectrum like
+    spectrum, visibility bool [T, h, w].
     """
     example: dict[str, Any] = {
         name: np.asarray(raw[name]) for name in ("motion_weight", "start", "fps", "scale", "flow_error")
@@ -86,6 +92,8 @@ def decode_example(raw: Mapping[str, Any], *, frequencies: Sequence[int], pairs:
         example["target_frames"] = np.stack([decode_image(stream) for stream in raw["target_frames"]])
         example["target_flows"] = np.stack([decode_field(stream) for stream in raw["target_flows"]])
         example["target_times"] = np.asarray(raw["target_times"])
+    if clip and raw.get("reference_clip"):
+        example["reference_clip"] = decode_clip(raw["reference_clip"])
     if "visibility" in raw:
         height, width = example["image"].shape[:2]
         packed = np.frombuffer(zstandard.ZstdDecompressor().decompress(raw["visibility"]), np.uint8)

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -108,6 +109,25 @@ def test_from_videos_to_examples(videos, tmp_path):
     np.testing.assert_allclose(statistics.scales, np.percentile(moduli, 95, axis=1), rtol=0.02)
     np.testing.assert_allclose(statistics.mean_power, (moduli**2).mean(axis=1), rtol=1e-5)
     assert (statistics.num_examples, statistics.width, statistics.num_frames) == (6, 32, 40)
+
+
+def test_reference_clips_are_kept_without_loss_in_the_test_split(videos, tmp_path, monkeypatch):
+    folder = build(videos, tmp_path / "data", config=config(reference_clips=1))
+    kept = [raw for raw in read(folder, "test") if raw["reference_clip"]]
+    assert len(kept) == 1 and not any(raw["reference_clip"] for raw in read(folder, "train"))
+    example = decode_example(kept[0], frequencies=(), pairs=True, clip=True)
+    assert example["reference_clip"].shape == (40, 20, 32, 3)
+    np.testing.assert_array_equal(example["reference_clip"][0], example["image"])
+    np.testing.assert_array_equal(example["reference_clip"][example["target_times"]], example["target_frames"])
+    other = next(raw for raw in read(folder, "test") if not raw["reference_clip"])
+    assert "reference_clip" not in decode_example(other, frequencies=(), pairs=False, clip=True)
+
+    monkeypatch.setattr("data_pipeline.examples.MOST_CLIP_BYTES", 1)
+    shutil.rmtree(folder)
+    for path in (tmp_path / "data" / ".cache").rglob("*.clip"):
+        path.unlink()
+    folder = build(videos, tmp_path / "data", config=config(reference_clips=1), estimator=StopsAfter(0))
+    assert not any(raw["reference_clip"] for raw in read(folder, "test"))
 
 
 def test_a_killed_build_goes_on_and_gives_the_same_bytes(videos, tmp_path, capsys):
