@@ -99,8 +99,9 @@ def _build(
         for split, members in splits.items()
     }
     references = _choose_references(splits.get("test", []), accepted, config.reference_clips)
-    with _watch("reference clips", references, lambda element: store.has_clip(*element)):
-        counters |= pipeline.keep_clips(references, spec, options)
+    if references:
+        with _watch("reference clips", references, lambda element: store.has_clip(*element)):
+            counters |= pipeline.keep_clips(references, spec, options)
     counters |= _count_rejections(report) | {f"files left out: {why}": count for why, count in left_out.items()}
     seconds = {"examples": round(time.monotonic() - began, 1)}
     _write_report(root, config, name, report, paths, seconds, counters)

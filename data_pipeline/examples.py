@@ -128,12 +128,15 @@ class ExampleStore:
     def keep_clip(self, clip: Clip, start: int) -> int:
         """Keeps the pictures of a made example beside it, as its `reference_clip`; the bytes that they take.
 
-        More than `MOST_CLIP_BYTES` are not kept: an empty file says so.
+        More than `MOST_CLIP_BYTES`, and what cannot be read again, are not kept: an empty file says so.
         """
         path = self._path(clip, start, "clip")
         if not path.is_file():
-            bars = self.timeline(clip).bars
-            stream = encode_clip(self._reader.read(Path(clip.path), start, loop=clip.loop, bars=bars))
+            try:
+                bars = self.timeline(clip).bars
+                stream = encode_clip(self._reader.read(Path(clip.path), start, loop=clip.loop, bars=bars))
+            except UserError:
+                stream = b""
             size = self._config.width * self._config.height / (256 * 160)
             _write(path, stream if len(stream) <= MOST_CLIP_BYTES * size else b"")
         return path.stat().st_size

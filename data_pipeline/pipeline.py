@@ -162,7 +162,7 @@ class _MakeExample(_WithStore):
 
 class _KeepClip(_WithStore):
     def process(self, element: tuple[Clip, int]) -> None:
-        _count("reference clips kept" if self._store.keep_clip(*element) else "reference clips too large")
+        _count("reference clips kept" if self._store.keep_clip(*element) else "reference clips left out")
 
 
 def _load_spectrum(path: str) -> np.ndarray:
