@@ -8,9 +8,10 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
-from PIL import Image
+from PIL import Image, ImageSequence
 
 from gid_jax.errors import UserError
 
@@ -51,7 +52,9 @@ class Clip:
         return digest.hexdigest()
 
     def _decoded(self) -> Iterator[np.ndarray]:
-        return _read_pictures(self.pictures) if self.pictures else _read_video(self.path)
+        if self.pictures:
+            return _read_pictures(self.pictures)
+        return _read_gif(self.path) if self.path.suffix.lower() == ".gif" else _read_video(self.path)
 
 
 def find_clips(folder: Path) -> list[Clip]:
@@ -100,6 +103,20 @@ def _read_pictures(paths: tuple[Path, ...]) -> Iterator[np.ndarray]:
             raise ClipError(f"{path.name} in it cannot be read ({error})") from error
 
 
+def _read_gif(path: Path) -> Iterator[np.ndarray]:
+    """Writers of GIFs leave out a frame that is the one before and show that one longer: it is repeated here, by the
+    median time that frames are shown."""
+    try:
+        with Image.open(path) as animation:
+            times = [max(frame.info.get("duration", 0), 1) for frame in ImageSequence.Iterator(animation)]
+            for frame, time in zip(ImageSequence.Iterator(animation), times, strict=True):
+                picture = np.asarray(frame.convert("RGB"))
+                for _ in range(max(1, round(time / float(np.median(times))))):
+                    yield picture
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
+        raise ClipError(f"it cannot be read ({error})") from error
+
+
 def _read_video(path: Path) -> Iterator[np.ndarray]:
     """In order of presentation, upright. The file is opened by descriptor, which keeps playlists from drawing in
     others."""
@@ -108,9 +125,10 @@ def _read_video(path: Path) -> Iterator[np.ndarray]:
         with path.open("rb") as file:
             options = {"fd": str(file.fileno()), "protocol_whitelist": "fd"}
             with av.open("fd:", options=options, metadata_errors="ignore") as container:
-                if not container.streams.video:
-                    raise ClipError("it has no picture")
-                stream = container.streams.video[0]
+                moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+                if not moving:
+                    raise ClipError("it has no moving picture")
+                stream = moving[0]
                 start = float((stream.start_time or 0) * (stream.time_base or 0))
                 declared = float((stream.duration or 0) * (stream.time_base or 0))
                 usual = 1 / float(stream.average_rate or 30)

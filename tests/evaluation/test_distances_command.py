@@ -133,6 +133,17 @@ def test_formats_of_video_are_read(folder, suffix, capsys):
         assert result["distances"][name]["error"] is None  # two videos tell nothing of their spread
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+def test_frames_keep_their_colours_and_their_number(tmp_path, suffix):
+    colours = np.uint8([[255, 0, 0], [0, 255, 0], [30, 90, 160], [30, 90, 160], [200, 120, 40], [0, 0, 0]])
+    frames = np.broadcast_to(colours[:, None, None], (6, 40, 48, 3)).copy()
+    frames[:, :4, : 4 * 6] = np.repeat(colours, 4, axis=0)[None, None]  # the first frame's palette is a GIF's only one
+    write_video(tmp_path / f"v{suffix}", frames, 30)
+    found = np.stack(list(clips.Clip(tmp_path / f"v{suffix}").frames()))
+    assert found.shape == frames.shape
+    np.testing.assert_allclose(found[:, 16:].astype(int), frames[:, 16:], atol=4)
+
+
 def test_pictures_are_compared_without_time(folder, capsys):
     for name, level in (("real", 0), ("fake", 30)):
         (folder / name).mkdir()
