@@ -33,26 +33,21 @@ class FetchError(Exception):
 
 def fetch(package: str, archive: str) -> bytes:
     """The content of `archive`, a file of `package`. Raises FetchError."""
-    settings = configuration()
-    context = ssl.create_default_context(cafile=settings["cert"]) if settings.get("cert") else None
-    reasons = []
-    try:
-        for place in settings.get("find-links", "").split():
-            folder = Path(url2pathname(urlsplit(place).path) if place.startswith("file:") else place).expanduser()
-            if (folder / archive).is_file():
-                return (folder / archive).read_bytes()
-        for index in _indexes(settings):
-            page = f"{index.rstrip('/')}/{re.sub(r'[-_.]+', '-', package).lower()}/"
-            try:
-                text = _read(page, context).decode("utf-8", "replace")
-                link = next((link for link in _links(text) if _file_name(link) == archive), None)
-                if link is not None:
-                    return _read(_with_login(urljoin(page, link), page), context, bar=archive)
-                reasons.append("the index does not have it")
-            except _FAILURES as error:
-                reasons.append(str(getattr(error, "reason", None) or error))
-    except OSError as error:
-        reasons.append(str(error))
+    settings, reasons = configuration(), []
+    for page in _pages(settings, package):
+        try:
+            if "://" not in page:
+                if (Path(page) / archive).is_file():
+                    return (Path(page) / archive).read_bytes()
+                continue
+            context = ssl.create_default_context(cafile=settings["cert"]) if settings.get("cert") else None
+            text = _read(page, context).decode("utf-8", "replace")
+            link = next((link for link in _links(text) if _file_name(link) == archive), None)
+            if link is not None:
+                return _read(_with_login(urljoin(page, link), page), context, bar=archive)
+            reasons.append("the index does not have it")
+        except _FAILURES as error:
+            reasons.append(str(getattr(error, "reason", None) or error))
     raise FetchError("; ".join(dict.fromkeys(reasons)) or "pip is configured with no index")
 
 
@@ -70,10 +65,17 @@ def configuration() -> dict[str, str]:
     return settings | {option: value for _, option, value in sorted(found)}
 
 
-def _indexes(settings: dict[str, str]) -> list[str]:
+def _pages(settings: dict[str, str], package: str) -> list[str]:
+    """Folders and pages that may know the package's files: those of find-links, then those of the indexes."""
+    places = []
+    for place in settings.get("find-links", "").split():
+        path = url2pathname(urlsplit(place).path) if place.startswith("file:") else place
+        places.append(path if "://" in path else str(Path(path).expanduser()))
     if settings.get("no-index", "").lower() in ("1", "true", "yes", "on"):
-        return []
-    return [settings.get("index-url") or _pips_own(), *settings.get("extra-index-url", "").split()]
+        return places
+    indexes = [settings.get("index-url") or _pips_own(), *settings.get("extra-index-url", "").split()]
+    name = re.sub(r"[-_.]+", "-", package).lower()
+    return places + [f"{index.rstrip('/')}/{name}/" for index in indexes]
 
 
 def _pips_own() -> str:

