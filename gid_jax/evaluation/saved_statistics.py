@@ -9,7 +9,7 @@ import numpy as np
 
 from gid_jax.errors import UserError
 from gid_jax.evaluation.clip_features import Side
-from gid_jax.inference.video import partial
+from gid_jax.files import written
 from gid_jax.metrics import distances
 from gid_jax.metrics.frechet import Normal
 
@@ -68,14 +68,8 @@ def save(path: Path, side: Side, protocol: dict) -> None:
         "too_short": side.too_short,
         "halves": halves,
     }
-    try:
-        with partial(path).open("wb") as file:
-            np.savez(file, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
-        partial(path).replace(path)
-    except OSError as error:
-        raise UserError(f"--save_stats={path}: cannot be written ({error.strerror}); choose another file") from error
-    finally:
-        partial(path).unlink(missing_ok=True)
+    with written(path, "--save_stats") as partial:
+        np.savez(partial, about=np.array(json.dumps(about)), **arrays)  # type: ignore[arg-type]
 
 
 def load(path: Path) -> Saved:

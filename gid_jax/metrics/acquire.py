@@ -3,7 +3,6 @@
 import hashlib
 import importlib.util
 import io
-import os
 import tarfile
 import zipfile
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 from safetensors.numpy import save
 
 from gid_jax.errors import UserError
+from gid_jax.files import written
 from gid_jax.metrics import lpips, networks, package_index
 from gid_jax.metrics.networks import Published
 from gid_jax.models.archives import parse_tensors
@@ -80,16 +80,8 @@ def _convert(name: str, content: bytes, source: str) -> str:
     metadata = {"network": name, "source": Path(source).name, "sha256": _sha256(content)}
     if entry.published is not None and metadata["sha256"] == entry.published.member_sha256:
         metadata["source"] = f"{entry.published.archive}/{entry.published.member}"
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}.partial")
-    try:
-        temporary.write_bytes(save(arrays, metadata))
-        temporary.replace(path)
-    except OSError as error:
-        raise UserError(
-            f"{path}: cannot be written ({error.strerror}); make room or set GID_JAX_CACHE to another folder"
-        ) from error
-    finally:
-        temporary.unlink(missing_ok=True)
+    with written(path, "GID_JAX_CACHE") as partial:
+        partial.write_bytes(save(arrays, metadata))
     count = sum(array.size for array in arrays.values())
     return f"{path}: {count / 1e6:.1f} M numbers of {metadata['source']}"
 

@@ -11,6 +11,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 
 from gid_jax.errors import UserError
+from gid_jax.files import check_folder
 from gid_jax.models.feature_weights import check_whole, convert_i3d, convert_inception
 from gid_jax.models.i3d import I3D
 from gid_jax.models.inception import Inception
@@ -98,17 +99,7 @@ def cache_folder() -> Path:
 
 def writable_cache(part: str = "") -> Path:
     """The cache's folder `part`, made if need be. Raises UserError where nothing can be written there."""
-    folder = cache_folder() / part
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        probe = folder / f".{os.getpid()}.partial"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise UserError(
-            f"{folder}: the cache cannot be written ({error.strerror}); set GID_JAX_CACHE to another folder"
-        ) from error
-    return folder
+    return check_folder(cache_folder() / part, "GID_JAX_CACHE")
 
 
 def weights_file(name: str) -> Path:
