@@ -13,7 +13,7 @@ import math
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import av
 import av.buffer
@@ -27,6 +27,8 @@ from gid_jax.errors import UserError
 MAX_GAP = 60.0  # s from one frame to the next; more is a damaged time stamp, and would repeat a frame for years
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS
 _DOLBY_VISION = ("dvh1", "dvhe", "dva1", "dvav", "dav1")  # sample entries of tracks without an ordinary base picture
+# Titles that are not UTF-8 are no damage: from 19 on PyAV says so itself and has no argument for it.
+_ANY_TITLE: dict[str, Any] = {} if int(av.__version__.split(".")[0]) >= 19 else {"metadata_errors": "ignore"}
 _LOOKAHEAD = 60  # packets: a stream whose frames are reordered at all does so within two seconds
 
 
@@ -243,7 +245,7 @@ def _turned(degrees: float) -> Orientation:
 
 def _open(file: BinaryIO) -> av.container.InputContainer:
     options = {"fd": str(file.fileno()), "protocol_whitelist": "fd"}
-    return av.open("fd:", options=options, metadata_errors="ignore")
+    return av.open("fd:", options=options, **_ANY_TITLE)
 
 
 def _reason(error: Exception) -> str:

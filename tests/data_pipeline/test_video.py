@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import numpy as np
 import pytest
 
@@ -134,6 +135,20 @@ def test_a_truncated_stream_is_found_by_its_declared_length(write_video, make_pi
     path.write_bytes(whole.read_bytes()[: whole.stat().st_size // 2])
     with pytest.raises(UserError, match=r"truncated|damaged"):
         video.read_timeline(path, 24)
+
+
+def test_a_title_that_is_not_utf_8_is_no_damage(tmp_path):
+    path = tmp_path / "a.mkv"
+    with av.open(str(path), "w") as container:
+        container.metadata["title"] = "Fenetre"
+        stream = container.add_stream("ffv1", rate=30)
+        for picture in shades(4):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    content = path.read_bytes()
+    assert content.count(b"Fenetre") == 1
+    path.write_bytes(content.replace(b"Fenetre", "Fen\xeatre".encode("latin-1")))
+    assert len(video.read_timeline(path, 24).times) == 4
 
 
 def test_sound_without_picture_is_a_user_error(tmp_path):
