@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Float, UInt8
 from gid_jax.models.network import Network, Params
 from gid_jax.models.renderer import Encoded, Renderer
 
-TILE = 1_300_000  # pixels that are rendered at once
+TILE = 2_000_000  # pixels that are rendered at once
 TOGETHER = 8  # frames of one call
 CANVAS = 150_000_000  # bytes that they may take
 
