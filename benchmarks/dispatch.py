@@ -64,6 +64,11 @@ class Alternating:
         return self._step(state, batch)
 
 
+def random_batches(shapes: dict[str, jax.ShapeDtypeStruct], count: int) -> list[dict[str, np.ndarray]]:
+    rng = np.random.default_rng(0)
+    return [{k: rng.random(s.shape).astype(s.dtype) for k, s in shapes.items()} for _ in range(count)]
+
+
 def measure(name: str) -> dict:
     config = importlib.import_module(f"configs.{name}").get_config(FLAGS.preset)
     count = config.log_every
@@ -74,9 +79,7 @@ def measure(name: str) -> dict:
         config.whitening_batches = 1
     task, mesh = task_without_data(config), sharding.make_mesh(config.mesh)
     task.inherit = lambda: jax.device_get(jax.jit(task.init)(jax.random.key(1))[1])  # type: ignore[method-assign]
-    rng = np.random.default_rng(0)
-    shapes = batch_shapes(task.kind, config, mesh)
-    batches = [{k: rng.random(s.shape).astype(s.dtype) for k, s in shapes.items()} for _ in range(4)]
+    batches = random_batches(batch_shapes(task.kind, config, mesh), 4)
 
     def open_batches(split: str, start: int) -> Iterator[dict[str, np.ndarray]]:
         return itertools.cycle(batches)

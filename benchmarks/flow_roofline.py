@@ -107,8 +107,7 @@ class Counter:
             cost.bytes += times * (size(equation.invars) + size(equation.invars[1:]))
 
 
-def of_pair(preset: Preset, tpu: bool) -> Cost:
-    height, width = FLAGS.height, FLAGS.width
+def of_pair(preset: Preset, tpu: bool, height: int, width: int) -> Cost:
     pictures = jnp.zeros((1, height, width, 3))
     program = jax.make_jaxpr(functools.partial(coarse_to_fine._estimate, preset=preset))(pictures[0], pictures)
     counter = Counter(preset, len(pyramid.level_sizes(height, width, preset.ratio, preset.smallest)), tpu)
@@ -125,7 +124,7 @@ def memory(preset: Preset) -> float:
 
 
 def figures(preset: Preset, tpu: bool) -> dict[str, float]:
-    cost = of_pair(preset, tpu)
+    cost = of_pair(preset, tpu, FLAGS.height, FLAGS.width)
     arithmetic = cost.flops / ELEMENTWISE + cost.matrix_flops / MATRIX
     transfer, gathers = cost.bytes / BANDWIDTH, 1e-9 * FLAGS.gather_ns * cost.gathers
     found = {

@@ -28,6 +28,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from absl import flags
+from cards import CARDS
 
 from configs.renderer import get_config
 from data_pipeline.procedural import render_clip
@@ -41,6 +42,7 @@ from gid_jax.inference.video import write_video
 from gid_jax.models.network import Network
 from gid_jax.models.renderer import Renderer
 from gid_jax.motion.spectrum import from_rest, splatting_weight, to_spectrum
+from gid_jax.training.compiled import CHIPS
 
 PARTS = ("memory", "speed", "flicker")
 FLAGS = flags.FlagValues()
@@ -53,10 +55,8 @@ flags.DEFINE_string("videos", "../shared/clips", "folder of the page clips", fla
 
 WIDTH, HEIGHT = 512, 288
 STILL = 0.05  # px
-ACCELERATORS = {  # data sheets: dense bf16 FLOP/s, bytes/s of HBM
-    "TPU v5e": (197e12, 819e9),
-    "H100": (989e12, 3.35e12),
-}
+_TPU, _GPU = CHIPS["v5e"], CARDS["NVIDIA H100 80GB HBM3"]
+ACCELERATORS = {"TPU v5e": (_TPU.flops, _TPU.bandwidth), "H100": (_GPU.bf16, _GPU.bandwidth)}  # bf16 FLOP/s, bytes/s
 
 
 def scene(seed: int, num_frequencies: int) -> tuple[str, np.ndarray, np.ndarray]:
@@ -66,14 +66,14 @@ def scene(seed: int, num_frequencies: int) -> tuple[str, np.ndarray, np.ndarray]
     return f"{clip.scene} (seed {seed})", clip.frames[0].astype(np.float32) / 255, np.asarray(spectrum)
 
 
-def cost(model: dict[str, Any]) -> dict[str, float]:
+def cost(model: dict[str, Any], height: int = HEIGHT, width: int = WIDTH) -> dict[str, float]:
     """Operations and bytes of a frame by a renderer of these arguments."""
     network = Network(lambda rngs: Renderer(**model, rngs=rngs))
     params = jax.eval_shape(network.init, jax.random.key(0))
-    image = jax.ShapeDtypeStruct((HEIGHT, WIDTH, 3), jnp.float32)
+    image = jax.ShapeDtypeStruct((height, width, 3), jnp.float32)
     encoded = jax.eval_shape(lambda params, image: network.bind(params).encode(image[None]), params, image)
-    small = (HEIGHT // 4, WIDTH // 4)
-    arrays = [image.update(shape=shape) for shape in ((HEIGHT, WIDTH), (HEIGHT, small[0]), (WIDTH, small[1]))]
+    small = (height // 4, width // 4)
+    arrays = [image.update(shape=shape) for shape in ((height, width), (height, small[0]), (width, small[1]))]
     fields, count = image.update(shape=(1, *small, 2)), jax.ShapeDtypeStruct((), jnp.int32)
     lowered = rendering._render.lower(network, params, encoded, image, *arrays, fields, count)
     found = lowered.compile().cost_analysis()

@@ -10,9 +10,9 @@ JSON, PyTorch's time over ours (above 1: we are faster).
 
 import json
 import os
-import time
 from collections.abc import Callable
 
+import clock
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -29,12 +29,12 @@ flags.DEFINE_multi_integer("batches", [1, 4], "pictures at a time", flag_values=
 HEIGHT, WIDTH, CHANNELS = 160, 256, 64
 
 
-def example(batch: int) -> tuple[np.ndarray, ...]:
+def example(batch: int, height: int = HEIGHT, width: int = WIDTH, channels: int = CHANNELS) -> tuple[np.ndarray, ...]:
     """Features, motion (px), weight, and the cotangent of the result."""
     rng = np.random.default_rng(0)
-    features, cotangent = rng.normal(size=(2, batch, HEIGHT, WIDTH, CHANNELS)).astype(np.float32)
+    features, cotangent = rng.normal(size=(2, batch, height, width, channels)).astype(np.float32)
     coarse = 4 * rng.normal(size=(batch, 10, 16, 2)).astype(np.float32)
-    motion = np.array(jax.image.resize(coarse, (batch, HEIGHT, WIDTH, 2), "cubic"))
+    motion = np.array(jax.image.resize(coarse, (batch, height, width, 2), "cubic"))
     return features, motion, np.hypot(motion[..., 0], motion[..., 1]), cotangent
 
 
@@ -86,17 +86,6 @@ def pytorch(features: np.ndarray, motion: np.ndarray, weight: np.ndarray, cotang
     return {"forward": forward, "both": both}
 
 
-def fastest(functions: dict[str, Callable]) -> dict[str, float]:
-    """ms of each, called in turn."""
-    times: dict[str, list[float]] = {name: [] for name in functions}
-    for _ in range(FLAGS.repeats):
-        for name, function in functions.items():
-            begin = time.perf_counter()
-            function()
-            times[name].append(1e3 * (time.perf_counter() - begin))
-    return {name: min(values) for name, values in times.items()}
-
-
 def main(arguments: list[str]) -> None:
     print(f"{'':24s}{'PyTorch, ms':>14s}{'ours, ms':>14s}{'difference':>14s}")
     ratios = {}
@@ -106,10 +95,11 @@ def main(arguments: list[str]) -> None:
         for name in mine:
             pairs = [(np.asarray(a), np.asarray(b)) for a, b in zip(mine[name](), theirs[name](), strict=True)]
             difference = max(float(np.abs(a - b).max() / np.abs(b).max()) for a, b in pairs)
-            times = fastest({"theirs": theirs[name], "ours": mine[name]})
+            times = clock.fastest({"theirs": theirs[name], "ours": mine[name]}, FLAGS.repeats)
             ratio = times["theirs"] / times["ours"]
             print(
-                f"batch {batch}, {name:15s}{times['theirs']:14.1f}{times['ours']:14.1f}{difference:14.1e}", flush=True
+                f"batch {batch}, {name:15s}{1e3 * times['theirs']:14.1f}{1e3 * times['ours']:14.1f}{difference:14.1e}",
+                flush=True,
             )
             ratios[f"batch {batch}, {name}"] = round(ratio, 2)
     print(json.dumps(ratios))
