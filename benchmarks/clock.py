@@ -13,13 +13,14 @@ def once(call: Call) -> float:
     return time.perf_counter() - began
 
 
+def in_turn(calls: Mapping[str, Call], repeats: int, warm_up: int = 0) -> dict[str, list[float]]:
+    """`repeats` times of each after `warm_up` calls; they take turns, so that neighbours on the machine disturb all."""
+    rounds = [{name: once(call) for name, call in calls.items()} for _ in range(warm_up + repeats)]
+    return {name: [times[name] for times in rounds[warm_up:]] for name in calls}
+
+
 def fastest(calls: Mapping[str, Call], repeats: int, warm_up: int = 0) -> dict[str, float]:
-    """Least of `repeats` times of each after `warm_up` calls; they take turns."""
-    for _ in range(warm_up):
-        for call in calls.values():
-            call()
-    rounds = [{name: once(call) for name, call in calls.items()} for _ in range(repeats)]
-    return {name: min(times[name] for times in rounds) for name in calls}
+    return {name: min(times) for name, times in in_turn(calls, repeats, warm_up).items()}
 
 
 def steady(call: Call, seconds: float, warm_up: int = 2) -> float:

@@ -14,10 +14,10 @@ import resource
 import statistics
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import clock
 import numpy as np
 from absl import flags
 
@@ -67,13 +67,7 @@ def torchs(name: str, x: np.ndarray, channels_last: bool) -> Callable[[], None]:
 def speed(name: str) -> None:
     x = np.random.default_rng(0).uniform(-1, 1, SHAPES[name]).astype(np.float32)
     contestants = {"jax": ours(name, x), "torch": torchs(name, x, False), "channels last": torchs(name, x, True)}
-    times: dict[str, list[float]] = {contestant: [] for contestant in contestants}
-    for repeat in range(FLAGS.repeats + 2):
-        for contestant, run in contestants.items():
-            started = time.perf_counter()
-            run()
-            if repeat >= 2:
-                times[contestant].append(time.perf_counter() - started)
+    times = clock.in_turn(contestants, FLAGS.repeats, warm_up=2)
     medians = {contestant: statistics.median(found) / len(x) for contestant, found in times.items()}
     best = min(medians["torch"], medians["channels last"])
     rates = ", ".join(f"{contestant} {1 / median:.2f}" for contestant, median in medians.items())
