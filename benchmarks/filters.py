@@ -65,15 +65,15 @@ def shrink(pictures: np.ndarray) -> np.ndarray:
     return np.stack([np.asarray(Image.fromarray(picture).resize(size)) for picture in pictures])
 
 
-def write_video(path: Path, pictures: np.ndarray, quality: int) -> None:
-    """H.264 at 30 frames a second, of pictures uint8 [t, h, w, 3]; `quality` is its constant rate factor."""
+def write_video(path: Path, pictures: np.ndarray, quality: int, rate: int = 30) -> None:
+    """H.264 at `rate` frames a second, of pictures uint8 [t, h, w, 3]; `quality` is its constant rate factor."""
     partial = path.with_suffix(".part.mp4")
     with av.open(str(partial), "w") as container:
-        stream = container.add_stream("libx264", rate=30, options={"crf": str(quality)})
+        stream = container.add_stream("libx264", rate=rate, options={"crf": str(quality)})
         stream.width, stream.height, stream.pix_fmt = pictures.shape[2], pictures.shape[1], "yuv420p"
         for index, picture in enumerate(pictures):
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-            frame.pts, frame.time_base = index, Fraction(1, 30)
+            frame.pts, frame.time_base = index, Fraction(1, rate)
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     partial.rename(path)

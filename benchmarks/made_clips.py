@@ -45,8 +45,8 @@ def zoom(pictures: Pictures) -> Pictures:
 
 def shake(pictures: Pictures) -> Pictures:
     """A hand: 1 px at 256 wide and a fifth of a degree, root mean square, up to some 2 Hz."""
-    wander = np.stack([_wander(len(pictures), seed) for seed in range(3)], axis=1)
-    return film(pictures, shift=wander[:, :2] / 256, turn=wander[:, 2] * np.radians(0.2))
+    moves = np.stack([wander(len(pictures), seed) for seed in range(3)], axis=1)
+    return film(pictures, shift=moves[:, :2] / 256, turn=moves[:, 2] * np.radians(0.2))
 
 
 def flicker(pictures: Pictures) -> Pictures:
@@ -60,7 +60,37 @@ def tea_light(pictures: Pictures) -> Pictures:
     height, width = seen.shape[1:3]
     y, x = np.mgrid[:height, :width] / width
     glow = np.exp(-np.hypot(x - 0.35, y - 0.3) / 0.2)
-    return _light(seen, 0.7 + 0.12 * _wander(len(seen), 0)[:, None, None] * glow)
+    return _light(seen, 0.7 + 0.12 * wander(len(seen), 0)[:, None, None] * glow)
+
+
+def exposure_step(pictures: Pictures) -> Pictures:
+    """A camera that opens its iris by a quarter within a third of a second, once."""
+    share = np.clip((np.arange(len(pictures)) - 0.4 * len(pictures)) / 10, 0, 1)
+    return _light(film(pictures), 0.8 * (1 + 0.25 * share)[:, None, None])
+
+
+def clouds(pictures: Pictures) -> Pictures:
+    """A cloud that passes before the sun: all of the picture darkens by a quarter and brightens, over seconds."""
+    return _light(film(pictures), 1 - 0.12 * (1 + np.sin(np.arange(len(pictures)) / 30 * 2.0))[:, None, None])
+
+
+def lamp(pictures: Pictures) -> Pictures:
+    """Mains light under a rolling shutter: bands of 10 % that run through the picture."""
+    seen = film(pictures)
+    rows = np.arange(seen.shape[1])[:, None] / seen.shape[1]
+    phase = 2 * np.pi * (1.3 * rows + 0.35 * np.arange(len(seen))[:, None, None])
+    return _light(seen, 1 + 0.1 * np.sin(phase))
+
+
+def tilt(pictures: Pictures) -> Pictures:
+    """10 px at 256 wide, downwards."""
+    return film(pictures, shift=_ramp(pictures)[:, None] * np.array([0, 10 / 256]))
+
+
+def drift(pictures: Pictures) -> Pictures:
+    """A camera on its way: 5 px at 256 wide, and the steps of who carries it."""
+    steps = np.stack([wander(len(pictures), seed, 1.5) for seed in (5, 6)], axis=1)
+    return film(pictures, shift=(_ramp(pictures)[:, None] * np.array([4, 3]) + 0.7 * steps) / 256)
 
 
 def time_lapse(pictures: Pictures) -> Pictures:
@@ -121,6 +151,8 @@ FAULTS: dict[str, tuple[Callable[[Pictures], Pictures], str | None]] = {
     "letterbox": (letterbox, None),
     "pillarbox": (pillarbox, None),
     "pan": (pan, "camera motion"),
+    "tilt": (tilt, "camera motion"),
+    "drift": (drift, "camera motion"),
     "zoom": (zoom, "camera motion"),
     "shake": (shake, "camera motion"),
     "cut": (cut, "cut"),
@@ -128,6 +160,9 @@ FAULTS: dict[str, tuple[Callable[[Pictures], Pictures], str | None]] = {
     "dissolve": (dissolve, "fade"),
     "flicker": (flicker, "flicker"),
     "tea light": (tea_light, "flicker"),
+    "exposure step": (exposure_step, "flicker"),
+    "clouds": (clouds, "flicker"),
+    "lamp": (lamp, "flicker"),
     "time-lapse": (time_lapse, "time-lapse"),
     "still": (still, "static"),
     "duplicates": (duplicates, "duplicated frames"),
@@ -139,10 +174,10 @@ def _ramp(pictures: Pictures) -> np.ndarray:
     return np.arange(len(pictures)) / (len(pictures) - 1)
 
 
-def _wander(count: int, seed: int) -> np.ndarray:
-    """Smooth noise [count] that starts at 0, of unit variance."""
+def wander(count: int, seed: int, hertz: float = 2.0) -> np.ndarray:
+    """Smooth noise [count] at 30 fps, up to some `hertz`, that starts at 0, of unit variance."""
     noise = np.fft.rfft(np.random.default_rng(seed).standard_normal(count))
-    smooth = np.fft.irfft(noise * np.exp(-((np.fft.rfftfreq(count, 1 / 30) / 2) ** 2)), count)
+    smooth = np.fft.irfft(noise * np.exp(-((np.fft.rfftfreq(count, 1 / 30) / hertz) ** 2)), count)
     return (smooth - smooth[0]) / smooth.std()
 
 

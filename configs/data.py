@@ -43,14 +43,18 @@ def get_config(preset: str = "paper") -> ConfigDict:
     config.filters.fade_kink = 0.15  # ... and strays from blends by no more than this share of it
     config.filters.copy_appearance = 0.95  # copy of another video: its mean picture correlates so well, ...
     config.filters.copy_changes = 0.7  # ... and so do its changes
-    # luma, of 255: light changes so much where the motion is accounted for, which at 64 px of width it is but roughly
-    config.filters.max_flicker = 4.0 if preset == "test" else 2.0
+    # flicker: luma of 255 changes so much (standard deviation over time) ...
+    config.filters.max_flicker = 0.9  # ... all over the picture,
+    config.filters.max_bands = 1.35  # in bands that run through it,
+    config.filters.max_local_flicker = 1.0  # or where nothing moves
     config.filters.moving_percentile = 98.0  # static: this percentile of m(p), the mean over t of |F_t(p)|, ...
     config.filters.min_motion = 0.3  # ... is less; twice what sensor noise of 5 grey levels feigns
-    config.filters.camera_shift = 0.5  # camera: the picture shifts, turns or zooms by more, on average, ...
-    config.filters.camera_share = 0.65  # ... as far as so much of it goes along;
-    config.filters.camera_fraction = 0.95  # or so much of the picture moves more than ...
-    config.filters.camera_motion = 1.0
+    # camera: of the part that can tell motion 95 % move more than ... and so large a share moves as one:
+    config.filters.camera_motion, config.filters.camera_share = 0.5, 0.65
+    config.filters.camera_much, config.filters.camera_some = 1.25, 0.18  # or so much more, and so large a share
+    config.filters.camera_drift = 3.0  # or it drifts so far,
+    config.filters.camera_steady, config.filters.camera_drifting = 0.75, 0.4  # so steadily, so large a share
+    config.filters.camera_told, config.filters.camera_sides = 0.02, 2  # where less can tell, nothing is said
     config.filters.max_trend = 0.75  # time-lapse: so much of the motion's energy drifts one way
     config.lock()
     return config

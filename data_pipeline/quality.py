@@ -131,9 +131,16 @@ def find_copies(fingerprints: Sequence[tuple[str, str]], filters: ConfigDict) ->
 
 def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None:
     """A reason against a clip with these `quality_measures.measure`, or None. Lengths are px at a width of 256."""
-    light, shift, share = (measures[name] for name in ("flicker", "camera_motion", "camera_share"))
-    if light > filters.max_flicker:
-        return f"flicker: light changes by {light:.1f} of 255 where nothing moves, {filters.max_flicker:g} allowed"
+    common, bands, local = (measures[name] for name in ("common_light", "band_light", "local_light"))
+    if common > filters.max_flicker or bands > filters.max_bands:
+        light, allowed = max(
+            (common, filters.max_flicker), (bands, filters.max_bands), key=lambda pair: pair[0] / pair[1]
+        )
+        return f"flicker: light changes by {light:.1f} of 255 all over the picture, {allowed:g} allowed"
+    if local > filters.max_local_flicker:
+        return (
+            f"flicker: light changes by {local:.1f} of 255 where nothing moves, {filters.max_local_flicker:g} allowed"
+        )
     percentiles = measures["motion_percentiles"]
     moving = float(np.interp(filters.moving_percentile, np.arange(101), percentiles))
     if moving < filters.min_motion:
@@ -141,20 +148,35 @@ def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None
             f"static: percentile {filters.moving_percentile:g} of the motion is {moving:.2f} px at 256 wide, "
             f"{filters.min_motion:g} needed"
         )
-    if shift > filters.camera_shift and share > filters.camera_share:
-        return (
-            f"camera motion: {share:.0%} of the picture shift, turn or zoom as one, by {shift:.2f} px at 256 wide, "
-            f"{filters.camera_shift:g} allowed"
-        )
-    still = float(np.interp(100 * (1 - filters.camera_fraction), np.arange(101), percentiles))
-    if still > filters.camera_motion:
-        return (
-            f"camera motion: {filters.camera_fraction:.0%} of the picture moves more than {still:.2f} px at 256 wide, "
-            f"{filters.camera_motion:g} allowed"
-        )
+    if (reason := _judge_camera(measures, filters)) is not None:
+        return reason
     if measures["trend"] > filters.max_trend:
         return (
             f"time-lapse: {measures['trend']:.0%} of the motion drifts one way and never returns, "
             f"{filters.max_trend:.0%} allowed"
+        )
+    return None
+
+
+def _judge_camera(measures: Mapping[str, Any], filters: ConfigDict) -> str | None:
+    """Nearly all that can tell motion moves, and a good part of it as one; or it drifts away and does not come back."""
+    if measures["camera_told"] < filters.camera_told or measures["camera_sides"] < filters.camera_sides:
+        return None
+    least, share = measures["camera_least"], measures["camera_share"]
+    told = f"of the {measures['camera_told']:.0%} of the picture that can tell,"
+    for motion, together in ((filters.camera_motion, filters.camera_share), (filters.camera_much, filters.camera_some)):
+        if least > motion and share > together:
+            return (
+                f"camera motion: {told} 95% move more than {least:.2f} px at 256 wide, {motion:g} allowed, "
+                f"and {share:.0%} shift, turn or zoom as one"
+            )
+    drift = measures["camera_drift"]
+    goes_on = (
+        measures["camera_steady"] > filters.camera_steady and measures["camera_drifting"] > filters.camera_drifting
+    )
+    if least > filters.camera_motion and drift > filters.camera_drift and goes_on:
+        return (
+            f"camera motion: {told} {measures['camera_drifting']:.0%} drift as one and do not return, "
+            f"by {drift:.1f} px at 256 wide, {filters.camera_drift:g} allowed"
         )
     return None

@@ -3,31 +3,57 @@
 Lengths are pixels at a width of 256, whatever the size of the set; luma is of 255.
 """
 
+import dataclasses
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from scipy import ndimage
 
+from data_pipeline.emptiness import find_empty
 from gid_jax.render.warp import backward_warp
 
 _WIDTH = 256
-_GRID = 2048  # pixels at most that the camera's motion is fitted to
-_FOLLOWS = 0.3, 0.1  # a pixel follows the camera if it strays by less than so many px plus that share of the way
+_SEEN = 128  # px: camera and light are judged on pictures of this width, or less
+_GRID = 1024  # pixels at most that the camera's motion is fitted to
+_FOLLOWS = 0.3, 0.1, 0.6  # a pixel follows if it strays by less than so many px plus that share of the way, at most ...
+_TEXTURE = 4.0  # luma squared: smaller eigenvalue of the structure tensor where motion can be told, ...
+_AROUND = 2.0  # ... averaged over so many px (Gaussian, pictures 128 px wide)
+_RIM, _RIM_SHARE = 6, 0.1  # px; a side of the picture can be told if so much of its rim can
 _BLOCKS = 5, 8  # down, across
+_PARTS = 10, 16
+_LIT = 0.04  # of the picture: a light that is no smaller
+_STILL = 0.3  # px at 256 wide
+_BESIDE = 3  # px between what is still and what moves
 _LUMA = 0.299, 0.587, 0.114
 
 
 def measure(pictures: np.ndarray, trajectories: np.ndarray) -> dict[str, Any]:
     """Everything below, of pictures uint8 [t, h, w, 3] and their trajectories [t, h, w, 2] in own pixels."""
-    shift, share = camera(trajectories)
+    percentiles, slope = motion_percentiles(trajectories), trend(trajectories)
+    small, motion = _shrink(pictures), _shrink(trajectories)
+    motion = motion * (motion.shape[2] / trajectories.shape[2])
+    luma = small @ np.asarray(_LUMA, np.float32)
+    told = find_texture(luma[0]) & ~find_empty(small)
+    common, bands = common_light(luma, motion)
     return {
-        "motion_percentiles": motion_percentiles(trajectories).tolist(),
-        "camera_motion": shift,
-        "camera_share": share,
-        "trend": trend(trajectories),
-        "flicker": flicker(pictures, trajectories),
+        "motion_percentiles": percentiles.tolist(),
+        "trend": slope,
+        **dataclasses.asdict(camera(motion, told)),
+        "common_light": common,
+        "band_light": bands,
+        "local_light": local_light(luma, motion),
     }
+
+
+def _shrink(planes: np.ndarray) -> np.ndarray:
+    """float32 [t, h, w, c] averaged over squares, so that it is `_SEEN` to twice that wide, or less."""
+    factor = max(1, planes.shape[2] // _SEEN)
+    count, height, width, channels = planes.shape
+    height, width = height // factor, width // factor
+    cut = planes[:, : height * factor, : width * factor]
+    return cut.reshape(count, height, factor, width, factor, channels).mean(axis=(2, 4), dtype=np.float32)
 
 
 def motion_percentiles(trajectories: np.ndarray) -> np.ndarray:
@@ -36,32 +62,95 @@ def motion_percentiles(trajectories: np.ndarray) -> np.ndarray:
     return np.percentile(magnitude, np.arange(101)).astype(np.float32)
 
 
-def camera(trajectories: np.ndarray) -> tuple[float, float]:
-    """How far the picture moves as a whole, mean over time and picture, and what share of its pixels goes along.
+@dataclasses.dataclass(frozen=True)
+class Camera:
+    """How the part of a picture that can tell motion moves as a whole; lengths in px at a width of 256.
+
+    A black sky, a blank wall and whatever `emptiness` found to be empty move with nothing and against nothing.
+    """
+
+    camera_told: float = 0.0
+    """share of the picture that can tell"""
+    camera_sides: int = 0
+    """of how many of its four sides: a thing that swings in the middle of a blank picture is no camera"""
+    camera_least: float = 0.0
+    """5th percentile of the mean motion there: hardly anything stands still if it is large"""
+    camera_motion: float = 0.0
+    """mean length of the similarity that fits the motion of the largest part"""
+    camera_share: float = 0.0
+    """how much of it goes along, weighted with how far the picture moves"""
+    camera_drift: float = 0.0
+    """way of the median pixel along a steady drift"""
+    camera_steady: float = 0.0
+    """the share that this drift has in the median pixel's motion"""
+    camera_drifting: float = 0.0
+    """share whose own drift strays from it by less than a third"""
+
+
+def camera(motion: np.ndarray, told: np.ndarray) -> Camera:
+    """Of trajectories [t, h, w, 2] and the pixels [h, w] that can tell.
 
     At each frame a similarity (shift, rotation and zoom: F = c + m z in complex numbers) is fitted by iteratively
     reweighted least squares, so that it takes the side of the largest part that moves as one: in a steady clip that is
-    the ground, and it stays. The share is a mean over time, weighted with how far the picture moves.
+    the ground, and it stays.
     """
-    step = int(np.ceil(np.sqrt(trajectories[0, ..., 0].size / _GRID)))
-    field = np.asarray(trajectories[1:, step // 2 :: step, step // 2 :: step], np.float64)
-    y, x = np.mgrid[: field.shape[1], : field.shape[2]] * step * (_WIDTH / trajectories.shape[2])
-    place = (x - x.mean() + 1j * (y - y.mean())).ravel()
-    motion = (field @ [1, 1j]).reshape(len(field), -1) * (_WIDTH / trajectories.shape[2])
-    whole = np.median(motion.real, axis=1)[:, None] + 1j * np.median(motion.imag, axis=1)[:, None]
+    if np.count_nonzero(told) < 50:
+        return Camera(camera_told=float(told.mean()))
+    to_256 = _WIDTH / told.shape[1]
+    rim = max(1, round(_RIM * told.shape[1] / _SEEN))
+    sides = sum(part.mean() >= _RIM_SHARE for part in (told[:rim], told[-rim:], told[:, :rim], told[:, -rim:]))
+    y, x = np.nonzero(told)
+    chosen = np.linspace(0, len(y) - 1, min(len(y), _GRID)).astype(int)
+    y, x = y[chosen], x[chosen]
+    place = (x + 1j * y) * to_256
+    moved = np.asarray(motion[1:, y, x] @ np.array([1, 1j]), np.complex128) * to_256
+    whole = _similarity(place, moved)
+    length = np.abs(whole)
+    stray = np.abs(moved - whole)
+    follows = (stray < np.minimum(_FOLLOWS[0] + _FOLLOWS[1] * length, _FOLLOWS[2])).mean(axis=1)
+    shift = length.mean(axis=1)
+    middle = np.median(moved.real, axis=1) + 1j * np.median(moved.imag, axis=1)
+    drift, drifts = _slope(middle[:, None])[0], _slope(moved)
+    energy = float(np.mean(np.abs(middle - middle.mean()) ** 2))
+    time_variance = (len(moved) ** 2 - 1) / 12
+    return Camera(
+        camera_told=float(told.mean()),
+        camera_sides=sides,
+        camera_least=float(np.percentile(np.abs(moved).mean(axis=0), 5)),
+        camera_motion=float(shift.mean()),
+        camera_share=float(np.sum(shift * follows) / max(shift.sum(), 1e-9)),
+        camera_drift=float(abs(drift)) * len(moved),
+        camera_steady=float(abs(drift) ** 2 * time_variance / max(energy, 1e-9)),
+        camera_drifting=float(np.mean(np.abs(drifts - drift) < abs(drift) / 3)),
+    )
+
+
+def find_texture(luma: np.ndarray) -> np.ndarray:
+    """bool [h, w]: where structure in two directions tells motion, in a picture [h, w] of 255 at most 128 wide."""
+    across, down = (ndimage.gaussian_filter(luma, 0.7, order=order) for order in ((0, 1), (1, 0)))
+    xx, xy, yy = (ndimage.gaussian_filter(a * b, _AROUND) for a, b in ((across, across), (across, down), (down, down)))
+    return (xx + yy) / 2 - np.hypot((xx - yy) / 2, xy) > _TEXTURE
+
+
+def _similarity(place: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """The motion [t, n] of pixels at `place` [n] under the similarity of each frame that fits `moved` [t, n]."""
+    whole = np.median(moved.real, axis=1)[:, None] + 1j * np.median(moved.imag, axis=1)[:, None]
     for _ in range(12):
-        stray = np.abs(motion - whole)
+        stray = np.abs(moved - whole)
         scale = np.maximum(_FOLLOWS[0], np.median(stray, axis=1)[:, None])
         weight = 1 / (1 + (stray / scale) ** 2) ** 2
         weight /= weight.sum(axis=1, keepdims=True)
-        center, mean = weight @ place, np.sum(weight * motion, axis=1)
+        center, mean = weight @ place, np.sum(weight * moved, axis=1)
         arm = place - center[:, None]
-        turn = np.sum(weight * arm.conj() * motion, axis=1) / np.sum(weight * np.abs(arm) ** 2, axis=1)
+        turn = np.sum(weight * arm.conj() * moved, axis=1) / np.sum(weight * np.abs(arm) ** 2, axis=1)
         whole = mean[:, None] + turn[:, None] * arm
-    length = np.abs(whole)
-    follows = np.abs(motion - whole) < _FOLLOWS[0] + _FOLLOWS[1] * length
-    shift = length.mean(axis=1)
-    return float(shift.mean()), float(np.sum(shift * follows.mean(axis=1)) / max(shift.sum(), 1e-9))
+    return whole
+
+
+def _slope(series: np.ndarray) -> np.ndarray:
+    """Of each column of [t, ...] over t, per frame."""
+    time = np.arange(len(series)) - (len(series) - 1) / 2
+    return np.tensordot(time, series, axes=1) / np.sum(time**2)
 
 
 def trend(trajectories: np.ndarray) -> float:
@@ -70,32 +159,56 @@ def trend(trajectories: np.ndarray) -> float:
     1: everything moves on and on, as in a time-lapse. A sine has 0.61 at most if it has a period within the clip,
     6 / pi^2.
     """
-    time = np.arange(len(trajectories)) - (len(trajectories) - 1) / 2
-    slope = np.tensordot(time, trajectories, axes=1) / np.sum(time**2)
     energy = float(np.sum(np.var(trajectories, axis=0, dtype=np.float64)))
-    return float(np.sum(slope**2) * np.mean(time**2)) / max(energy, 1e-9)
+    return float(np.sum(_slope(trajectories) ** 2) * (len(trajectories) ** 2 - 1) / 12) / max(energy, 1e-9)
 
 
-def flicker(pictures: np.ndarray, trajectories: np.ndarray) -> float:
-    """How strongly light changes that is not motion: standard deviation over time, in luma.
+def common_light(luma: np.ndarray, motion: np.ndarray) -> tuple[float, float]:
+    """How strongly the light changes that all of the picture shares: standard deviation over time, in luma.
 
-    Of the luma residual I_t(p + F_t(p)) - I_0(p) the median in each of 8 x 5 blocks is taken: what the flow missed of
-    textures and at occlusions is no more than half of a block, a change of light is all of it. The strongest block
-    counts.
+    Of the residual I_t(p + F_t(p)) - I_0(p) the median in each of 8 x 5 blocks is taken, and the median of these: what
+    the flow missed, what was covered, and shading that turns with a cloth differ from place to place, a change of light
+    does not. The second figure is that of bands that run through the picture, as mains light leaves them under a
+    rolling shutter: each row's light is its own, but every row's changes.
     """
-    residual = np.asarray(_residual(pictures, trajectories))
-    rows, columns = (size // n for size, n in zip(residual.shape[1:], _BLOCKS, strict=True))
-    blocks = residual[:, : rows * _BLOCKS[0], : columns * _BLOCKS[1]]
-    blocks = blocks.reshape(len(residual), _BLOCKS[0], rows, _BLOCKS[1], columns)
-    return float(np.median(blocks, axis=(2, 4)).std(axis=0).max())
+    residual = np.asarray(_residual(luma, motion))
+    blocks = np.median(_cut(residual, _BLOCKS), axis=(3, 4))
+    rows = np.median(blocks, axis=2).std(axis=0)
+    return float(np.median(blocks, axis=(1, 2)).std()), float(np.median(rows))
+
+
+def local_light(luma: np.ndarray, motion: np.ndarray) -> float:
+    """The same where nothing moves nor lies beside what moves: a lamp on a wall.
+
+    One light changes everywhere at once: of the luma of 16 x 10 parts, as far as they stand still, the strongest common
+    course (principal component) is taken, and its amplitude in the part that is the last to make up 4 % of the picture.
+    0 where less than that stands still.
+    """
+    length = np.percentile(np.linalg.norm(motion, axis=-1), 98, axis=0) * (_WIDTH / luma.shape[2])
+    still = ~ndimage.binary_dilation(length > _STILL, iterations=_BESIDE)
+    change = np.where(still, luma - luma[:1], np.nan)
+    parts, there = _cut(change, _PARTS), _cut(still[None], _PARTS)[0].mean(axis=(2, 3)) >= 0.5
+    least = round(_LIT * there.size)
+    if np.count_nonzero(there) < least:
+        return 0.0
+    courses = np.nanmedian(parts[:, there].reshape(len(luma), np.count_nonzero(there), -1), axis=2)
+    _, strength, shares = np.linalg.svd(courses - courses.mean(axis=0), full_matrices=False)
+    amplitudes = np.abs(strength[0] * shares[0]) / np.sqrt(len(luma))
+    return float(np.sort(amplitudes)[-least])
+
+
+def _cut(planes: np.ndarray, parts: tuple[int, int]) -> np.ndarray:
+    """[t, h, w] in so many parts down and across: [t, down, across, h', w']; what is left over is dropped."""
+    height, width = (size // n for size, n in zip(planes.shape[1:], parts, strict=True))
+    whole = planes[:, : height * parts[0], : width * parts[1]]
+    return np.moveaxis(whole.reshape(len(planes), parts[0], height, parts[1], width), 2, 3)
 
 
 @jax.jit
-def _residual(pictures: jax.Array, trajectories: jax.Array) -> jax.Array:
+def _residual(luma: jax.Array, motion: jax.Array) -> jax.Array:
     """[t, h, w], 0 where a pixel leaves the picture."""
-    luma = jnp.asarray(pictures, jnp.float32) @ jnp.asarray(_LUMA, jnp.float32)
     height, width = luma.shape[1:]
-    x = jnp.arange(width)[None, None, :] + trajectories[..., 0]
-    y = jnp.arange(height)[None, :, None] + trajectories[..., 1]
+    x = jnp.arange(width)[None, None, :] + motion[..., 0]
+    y = jnp.arange(height)[None, :, None] + motion[..., 1]
     inside = (x >= 0) & (y >= 0) & (x <= width - 1) & (y <= height - 1)
-    return (backward_warp(luma[..., None], trajectories)[..., 0] - luma[:1]) * inside
+    return (backward_warp(luma[..., None], motion)[..., 0] - luma[:1]) * inside

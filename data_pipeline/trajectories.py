@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from PIL import Image
 
+from data_pipeline.emptiness import find_empty
 from data_pipeline.video import Crop
 from gid_jax import flow
 from gid_jax.render.warp import backward_warp
@@ -17,10 +18,15 @@ Estimator = Callable[[Any, Any, Any], Any]
 
 
 def estimate_trajectories(pictures: np.ndarray, preset: str, estimator: Estimator = flow.estimate) -> np.ndarray:
-    """F float32 [t, h, w, 2] in px with F_0 = 0, of pictures uint8 [t, h, w, 3]; all targets are one batch."""
+    """F float32 [t, h, w, 2] in px with F_0 = 0, of pictures uint8 [t, h, w, 3]; all targets are one batch.
+
+    Exactly 0 where the first picture is empty (`emptiness`).
+    """
     frames = np.asarray(pictures, np.float32) / 255
     motion = np.asarray(estimator(frames[0], frames[1:], preset), np.float32)
-    return np.concatenate([np.zeros_like(motion[:1]), motion])
+    motion = np.concatenate([np.zeros_like(motion[:1]), motion])
+    motion[:, find_empty(np.asarray(pictures))] = 0
+    return motion
 
 
 def flow_error(

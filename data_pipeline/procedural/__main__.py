@@ -12,6 +12,7 @@ from pathlib import Path
 
 from absl import flags
 
+from data_pipeline.procedural.clip import STRONGEST
 from data_pipeline.procedural.folder import is_there, orders, render
 from gid_jax import cli
 from gid_jax.errors import UserError
@@ -27,6 +28,7 @@ flags.DEFINE_integer("frames", 160, "frames of each clip at 30 fps", lower_bound
 flags.DEFINE_integer(
     "seed", 0, "other seeds give other scenes", lower_bound=0, upper_bound=LAST_SEED, flag_values=FLAGS
 )
+flags.DEFINE_float("wind", 1.0, "times the usual strength, at most 3", flag_values=FLAGS)
 flags.DEFINE_enum("split", "all", ["train", "test", "all"], "which scenes", flag_values=FLAGS)
 
 
@@ -37,7 +39,10 @@ def main(arguments: list[str]) -> None:
         raise UserError("--out: name the folder for the clips")
     if FLAGS.width % 2 or FLAGS.height % 2:
         raise UserError(f"--width={FLAGS.width} --height={FLAGS.height}: H.264 video needs even sizes")
-    wanted = orders(Path(FLAGS.out), FLAGS.clips, FLAGS.split, FLAGS.seed, (FLAGS.frames, FLAGS.height, FLAGS.width))
+    if not 0 < FLAGS.wind <= STRONGEST:
+        raise UserError(f"--wind={FLAGS.wind:g}: give more than 0 and at most {STRONGEST:g}")
+    size = FLAGS.frames, FLAGS.height, FLAGS.width
+    wanted = orders(Path(FLAGS.out), FLAGS.clips, FLAGS.split, FLAGS.seed, size, FLAGS.wind)
     check_folder(FLAGS.out)
     missing = [order for order in wanted if not is_there(order)]
     if missing:

@@ -20,6 +20,7 @@ from gid_jax.files import written
 
 FPS = 30
 SAMPLES = 150  # frames of exact motion, from frame 0 on
+STRONGEST = 3.0  # times the usual wind: beyond, leaves turn so far that no field describes them
 STEP = 64  # stored trajectories are integers of 1 / STEP px
 
 
@@ -33,21 +34,31 @@ class ProceduralClip:
     seed: int
     scene: str
     kinds: tuple[str, ...]  # of its elements
+    wind: float = 1.0
     loop: bool = False
 
 
 def render_clip(
-    seed: int, *, width: int, height: int, num_frames: int = 160, kinds: Sequence[str] | None = None
+    seed: int,
+    *,
+    width: int,
+    height: int,
+    num_frames: int = 160,
+    kinds: Sequence[str] | None = None,
+    wind: float = 1.0,
 ) -> ProceduralClip:
     """The scene of a seed. It is the same scene at every size; motion scales with the width.
 
     `kinds` restricts the scenes to choose from (keys of `scenes.TRAIN` and `scenes.TEST_ONLY`); by default those of
-    the training split. UserError for an unknown kind or a size below 32 x 32.
+    the training split. `wind` is how many times the usual strength blows, at most `STRONGEST`. UserError for an unknown
+    kind, a size below 32 x 32 or another wind.
     """
     if min(width, height) < 32 or num_frames < 1:
         raise UserError(
             f"a procedural clip of {width} x {height} px, {num_frames} frames: ask for at least 32 x 32 and 1"
         )
+    if not 0 < wind <= STRONGEST:
+        raise UserError(f"a procedural clip in a wind of {wind:g}: ask for more than 0 and at most {STRONGEST:g}")
     known = scenes.TRAIN | scenes.TEST_ONLY
     names = tuple(scenes.TRAIN if kinds is None else kinds)
     if unknown := [name for name in names if name not in known]:
@@ -56,12 +67,12 @@ def render_clip(
     shares = np.array([known[name][1] for name in names])
     name = names[rng.choice(len(names), p=shares / shares.sum())]
     build, _, hours = known[name]
-    stage = Stage(width, height, rng, Wind.blowing(rng, np.arange(num_frames) / FPS), HOURS[rng.choice(hours)])
+    stage = Stage(width, height, rng, Wind.blowing(rng, np.arange(num_frames) / FPS, wind), HOURS[rng.choice(hours)])
     build(stage)
     assert stage.background is not None
     frames, top = compose(stage.background, stage.layers, num_frames)
     trajectories, visibility = trace(stage.layers, top, (height, width), min(SAMPLES, num_frames))
-    return ProceduralClip(frames, trajectories, visibility, seed, name, tuple(sorted(stage.kinds)))
+    return ProceduralClip(frames, trajectories, visibility, seed, name, tuple(sorted(stage.kinds)), wind)
 
 
 def save_clip(clip: ProceduralClip, path: Path) -> None:
@@ -79,6 +90,7 @@ def save_clip(clip: ProceduralClip, path: Path) -> None:
             scene=clip.scene,
             kinds=np.array(clip.kinds),
             fps=FPS,
+            wind=clip.wind,
         )
     with written(path.with_suffix(".mp4")) as partial:
         _encode(clip.frames, partial)

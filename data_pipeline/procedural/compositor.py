@@ -116,11 +116,7 @@ def trace(
         if not len(pixels):
             continue
         place = np.stack([pixels % width, pixels // width], -1).astype(np.float64)
-        material = place
-        for _ in range(40):
-            before, material = material, place - layer.grid.basis(material) @ layer.displacement[0]
-            if np.abs(material - before).max() < 1e-5:
-                break
+        material = place - layer.grid.inverse(layer.displacement[0], place, tolerance=1e-5)
         weights = layer.grid.basis(material)
         moved = np.moveaxis(np.tensordot(weights, layer.displacement[:num_frames], (1, 1)), 0, 1)
         trajectories[:, pixels] = moved - moved[:1]

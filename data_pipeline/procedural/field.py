@@ -44,18 +44,22 @@ class Grid:
         inside = np.clip((place - low) / (high - low) * 2 - 1, -1, 1)
         return chebvander(inside, self.shape[axis] - 1) @ self._inverses[axis]
 
-    def inverse(self, displacement: np.ndarray, tolerance: float = 1e-3) -> np.ndarray:
-        """E [t, n, 2] at the nodes x with x - E + D(x - E) = x, for D [t, n, 2] given at the nodes.
+    def inverse(
+        self, displacement: np.ndarray, places: np.ndarray | None = None, tolerance: float = 1e-3
+    ) -> np.ndarray:
+        """E [*t, n, 2] at places x [n, 2], the nodes by default, with E = D(x - E), for D [*t, m, 2] at the nodes.
 
-        Fixed-point iteration, which converges while neighbours keep their order (|grad D| < 1).
+        Fixed-point iteration, which converges while |grad D| < 1: a rotation by less than 60 degrees. Where strong wind
+        turns things further it begins again with shorter steps, good for another 15.
         """
-        inverse = displacement
-        for _ in range(40):
-            update = self.basis(self.points - inverse) @ displacement
-            change = np.abs(update - inverse).max()
-            inverse = update
-            if change < tolerance:
-                break
+        places = self.points if places is None else places
+        for step in (1.0, 0.6):
+            inverse = self.basis(places) @ displacement
+            for _ in range(40):
+                change = self.basis(places - inverse) @ displacement - inverse
+                inverse = inverse + step * change
+                if np.abs(change).max(initial=0) < tolerance:
+                    return inverse
         return inverse
 
 

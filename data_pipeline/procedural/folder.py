@@ -27,12 +27,13 @@ class Order(NamedTuple):
     size: tuple[int, int, int]  # frames, height, width
     kinds: tuple[str, ...] | None  # scenes to choose from
     held_out: bool
+    wind: float = 1.0
 
 
 _KINDS = len(scenes.TRAIN) + len(scenes.TEST_ONLY)
 
 
-def orders(out: Path, clips: int, split: str, seed: int, size: tuple[int, int, int]) -> list[Order]:
+def orders(out: Path, clips: int, split: str, seed: int, size: tuple[int, int, int], wind: float = 1.0) -> list[Order]:
     """The clips of a folder. `all` takes the last eighth, at least one, from the test split.
 
     Of every eight test clips the second shows cloth, which no training clip does: its share among eight kinds of scene.
@@ -48,7 +49,7 @@ def orders(out: Path, clips: int, split: str, seed: int, size: tuple[int, int, i
             words = [seed % 2**32, part, number, seed // 2**32]
             clip_seed = int(np.random.SeedSequence(words).generate_state(1, np.uint64)[0])
             kinds = tuple(scenes.TEST_ONLY) if part and number % _KINDS == 1 else None
-            listed.append(Order(out / name, clip_seed, size, kinds, bool(part)))
+            listed.append(Order(out / name, clip_seed, size, kinds, bool(part), wind))
     return listed
 
 
@@ -61,11 +62,11 @@ def is_there(order: Order) -> bool:
         return False
     try:
         with np.load(exact) as stored:
-            found = int(stored["seed"]), tuple(stored["size"].tolist())
+            found = int(stored["seed"]), tuple(stored["size"].tolist()), float(stored.get("wind", 1.0))
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile):
         return False
-    if found != (order.seed, order.size):
-        raise UserError(f"{video}: a clip of another --seed, size or split; choose another --out or remove it")
+    if found != (order.seed, order.size, order.wind):
+        raise UserError(f"{video}: a clip of another --seed, --wind, size or split; choose another --out or remove it")
     return True
 
 
@@ -95,10 +96,12 @@ def fulfil(order: Order) -> None:
     """Renders and writes the clip, and for a test clip a picture to animate: its first frame, three times as large."""
     frames, height, width = order.size
     if order.held_out:
-        still = render_clip(order.seed, width=3 * width, height=3 * height, num_frames=1, kinds=order.kinds)
+        shown = {"width": 3 * width, "height": 3 * height, "num_frames": 1}
+        still = render_clip(order.seed, **shown, kinds=order.kinds, wind=order.wind)
         with written(_picture(order)) as partial:
             Image.fromarray(still.frames[0]).save(partial, "PNG")
-    clip = render_clip(order.seed, width=width, height=height, num_frames=frames, kinds=order.kinds)
+    shown = {"width": width, "height": height, "num_frames": frames}
+    clip = render_clip(order.seed, **shown, kinds=order.kinds, wind=order.wind)
     save_clip(clip, order.path)
 
 

@@ -23,11 +23,12 @@ class Wind:
     phases: np.ndarray  # [n]
     direction: float  # +1 to the right, -1 to the left
     speed: float  # picture widths a second, signed
-    strength: float  # near 1
+    strength: float  # near the force asked for, 1
     coherence: float  # Hz
 
     @classmethod
-    def blowing(cls, rng: np.random.Generator, times: np.ndarray) -> "Wind":
+    def blowing(cls, rng: np.random.Generator, times: np.ndarray, force: float = 1.0) -> "Wind":
+        """`force` times as strong as the usual wind; all else about it is the same."""
         edges = np.geomspace(LOWEST, HIGHEST, LINES + 1)
         frequencies = rng.uniform(edges[:-1], edges[1:])
         amplitudes = frequencies**-0.15 * (1 + (frequencies / 0.6) ** 2) ** -0.45  # power: f^-1.3, steeper above
@@ -40,7 +41,7 @@ class Wind:
             rng.uniform(0, 2 * np.pi, LINES),
             direction,
             direction * rng.uniform(0.5, 1.1),
-            rng.uniform(0.8, 1.25),
+            force * rng.uniform(0.8, 1.25),
             rng.uniform(0.6, 1.2),
         )
 
