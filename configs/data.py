@@ -24,7 +24,8 @@ def get_config(preset: str = "paper") -> ConfigDict:
     config.num_frames = 150
     config.fps = 30.0
     config.start_stride = 10
-    config.max_starts = {"demo": 2, "test": 1}.get(preset, 0)  # per video, spread over it; 0: all
+    config.fill = 6  # frames that may be missing at the end of a video: its last one stands for them
+    config.max_starts = {"demo": 2, "test": 1}.get(preset, 0)  # per shot, spread over it; 0: all
     config.flow_preset = "accurate" if preset in ("paper", "highres") else "fast"
     config.pairs = 4
     config.test_fraction = 0.1  # of the videos
@@ -44,9 +45,9 @@ def get_config(preset: str = "paper") -> ConfigDict:
     config.filters.copy_appearance = 0.95  # copy of another video: its mean picture correlates so well, ...
     config.filters.copy_changes = 0.7  # ... and so do its changes
     # flicker: luma of 255 changes so much (standard deviation over time) ...
-    config.filters.max_flicker = 0.9  # ... all over the picture,
+    config.filters.max_flicker = 0.85  # ... all over the picture,
     config.filters.max_bands = 1.35  # in bands that run through it,
-    config.filters.max_local_flicker = 1.0  # or where nothing moves
+    config.filters.max_local_flicker = 0.65  # or where nothing moves
     config.filters.moving_percentile = 98.0  # static: this percentile of m(p), the mean over t of |F_t(p)|, ...
     config.filters.min_motion = 0.3  # ... is less; twice what sensor noise of 5 grey levels feigns
     # camera: of the part that can tell motion 95 % move more than ... and so large a share moves as one:

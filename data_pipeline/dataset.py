@@ -39,12 +39,15 @@ def build(
     *,
     holdout: str | None = None,
     loops: str | None = None,
+    keep: str | None = None,
+    shots: str | None = None,
     exact: bool = False,
     options: PipelineOptions | None = None,
     estimator: Estimator = flow.estimate,
 ) -> Path:
     """Builds the data set in `data_dir` from `videos` (a folder or a glob) and returns the folder of the finished set.
 
+    `holdout`, `loops` and `keep` are globs of videos, `shots` is the path of a list (`read_shots`).
     Goes on where an earlier call with the same arguments was stopped; returns at once if that call finished. Raises
     `UserError` if nothing can be built, or if the place is taken by a set made of other videos or settings.
     """
@@ -52,7 +55,7 @@ def build(
     root = _make_folder(data_dir)
     try:
         with locked(root / ".cache", f"--data_dir={data_dir}"):
-            return _build(root, videos, config, holdout, loops, exact, options, estimator)
+            return _build(root, videos, config, holdout, (loops, keep, shots), exact, options, estimator)
     except Exception as error:
         reason = failures.explain(error)
         if reason is None:
@@ -65,15 +68,16 @@ def _build(
     videos: str | None,
     config: ConfigDict,
     holdout: str | None,
-    loops: str | None,
+    wishes: tuple[str | None, str | None, str | None],
     exact: bool,
     options: PipelineOptions,
     estimator: Estimator,
 ) -> Path:
     began = time.monotonic()
     found, left_out = find_videos(videos)
-    holdout, loops = literal_first(holdout, found), literal_first(loops, found)
-    clips, report = _open_clips(found, loops, exact)
+    loops, keep, shots = wishes
+    holdout, loops, keep = (literal_first(pattern, found) for pattern in (holdout, loops, keep))
+    clips, report = _open_clips(found, loops, keep, shots, exact)
     name = "procedural_exact" if exact else config.preset
     final = root / "gid_motion" / name / str(Builder.VERSION)
     inputs = _describe_inputs(clips, config, holdout)
@@ -162,8 +166,16 @@ def _make_folder(data_dir: str | None) -> Path:
     return root
 
 
-def _open_clips(paths: Sequence[Path], loops: str | None, exact: bool) -> tuple[list[Clip], dict[str, dict[str, Any]]]:
-    """Readable files, each content once, by hash; and the beginning of the report, by path."""
+def _open_clips(
+    paths: Sequence[Path], loops: str | None, keep: str | None, shots: str | None, exact: bool
+) -> tuple[list[Clip], dict[str, dict[str, Any]]]:
+    """Readable files, each content once, by hash; and the beginning of the report, by path.
+
+    Raises `UserError` where `keep` or a line of `shots` means none of the files.
+    """
+    if keep is not None and not any(matches(str(path), keep) for path in paths):
+        raise UserError(f"--keep={keep}: matches no video; give the name or the path of one, * for any part of it")
+    given = read_shots(Path(shots), paths) if shots is not None else {}
     clips: dict[str, Clip] = {}
     report: dict[str, dict[str, Any]] = {}
     for path in paths:
@@ -171,6 +183,9 @@ def _open_clips(paths: Sequence[Path], loops: str | None, exact: bool) -> tuple[
         report[str(path)] = entry
         try:
             clip = open_clip(path, loop=loops is not None and matches(str(path), loops), exact=exact)
+            clip = dataclasses.replace(
+                clip, keep=keep is not None and matches(str(path), keep), shots=tuple(given.get(path, ()))
+            )
         except UserError as error:
             entry["reason"] = str(error).removeprefix(f"{path}: ")
             continue
@@ -195,7 +210,11 @@ def _find_starts(
         except UserError as error:
             entry["reason"] = clip.without_path(error)
             continue
-        entry["rejected"] = [{"start": start, "reason": reason} for start, reason in reasons.items()]
+        check_shots(clip, store.timeline(clip), shots_path)
+        entry["rejected"] = [
+            {"start": start, "reason": reason} for start, reason in reasons.items() if start not in starts
+        ]
+        entry["overruled"] = {start: reason for start, reason in reasons.items() if start in starts}
         if not starts:
             entry["reason"] = next(iter(reasons.values()), "no start frame")
         else:

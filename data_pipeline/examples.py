@@ -29,17 +29,22 @@ from gid_jax.motion.spectrum import to_spectrum
 
 MOST_CLIP_BYTES = 8_000_000  # of a reference clip of 256 x 160; others in proportion
 RECIPE = 4  # raise it when the same video and settings are to give other bytes
-_DECIDING = ("width", "height", "num_frequencies", "num_frames", "fps", "flow_preset", "pairs", "bar_luma")
+_DECIDING = ("width", "height", "num_frequencies", "num_frames", "fps", "flow_preset", "pairs", "bar_luma", "fill")
 
 
 @dataclasses.dataclass(frozen=True)
 class Clip:
-    """A video file: its content's SHA-256, whether it is a seamless loop, its exact trajectories if they are used."""
+    """A video file: its content's SHA-256, whether it is a seamless loop, its exact trajectories if they are used.
+
+    `keep`: whatever speaks against its clips, they are wanted. `shots`: its parts, from and to in s, if given by hand.
+    """
 
     path: str
     digest: str
     loop: bool = False
     exact_path: str | None = None
+    keep: bool = False
+    shots: tuple[tuple[float, float], ...] = ()
 
     @property
     def video_id(self) -> str:
@@ -87,7 +92,8 @@ class ExampleStore:
 
     def starts(self, clip: Clip) -> tuple[list[int], dict[int, str]]:
         """`quality.find_starts` of the clip. Raises `UserError` where the video is damaged."""
-        starts, reasons = quality.find_starts(self.timeline(clip), self._config, loop=clip.loop)
+        how = {"loop": clip.loop, "keep": clip.keep, "shots": clip.shots}
+        starts, reasons = quality.find_starts(self.timeline(clip), self._config, **how)
         if clip.exact_path is None:
             return starts, reasons
         return [start for start in starts if start == 0], reasons  # exact motion is known from frame 0 only
@@ -165,7 +171,7 @@ class ExampleStore:
 
     def _compute(self, clip: Clip, start: int) -> tuple[dict[str, Any], dict[str, Any], bytes]:
         config, bars = self._config, self.timeline(clip).bars
-        pictures = self._reader.read(Path(clip.path), start, loop=clip.loop, bars=bars)
+        pictures = self._reader.read(Path(clip.path), start, loop=clip.loop, bars=bars, fill=config.fill)
         motion = trajectories.estimate_trajectories(pictures, config.flow_preset, self._estimator)
         if not np.all(np.isfinite(motion)):
             raise UserError(f"{clip.path}: flow not finite: from frame {start}; leave it out")

@@ -13,34 +13,84 @@ from ml_collections import ConfigDict
 from data_pipeline.quality_luma import unpack
 from data_pipeline.video import Timeline
 
+Shots = Sequence[tuple[float, float]]
+"""From and to, s."""
 _NEAR = (-4, -3, -2, -1, 1, 2, 3, 4)  # frames that a frame is compared with
 
 
-def find_starts(timeline: Timeline, config: ConfigDict, *, loop: bool) -> tuple[list[int], dict[int, str]]:
-    """Start frames whose clip is worth a flow estimate, and reasons against the others by start frame.
+def find_shots(timeline: Timeline, config: ConfigDict, given: Shots = ()) -> list[tuple[int, int]]:
+    """First frame of each part of a video that is filmed in one go, and the one after its last, at the set's rate.
 
-    Every `start_stride`-th frame with num_frames - 1 frames after it (always, in a loop) is a candidate; with
-    `max_starts` not 0, only that many of the good ones, spread over the video. {0: reason} stands for a video too short
-    for a single clip.
+    A cut begins another; what fades lies between two. Those `given`, from and to in s, are used instead.
     """
     total = timeline.num_frames(config.fps)
-    last = total - 1 if loop else total - config.num_frames
-    if total < 1 or last < 0:
+    if given:
+        return [(round(begin * config.fps), min(round(end * config.fps), total)) for begin, end in given]
+    times, fades = np.asarray(timeline.times), _fades(timeline, config.filters)
+    shown = [0, *np.ceil((times[1:] + times[:-1]) / 2 * config.fps - 1e-6).astype(int).tolist(), total]
+    cuts, parts = _cuts(timeline, config.filters, loop=False), []
+    for i in range(len(times)):
+        if i in fades:
+            continue
+        if parts and i not in cuts and parts[-1][1] == shown[i]:
+            parts[-1] = parts[-1][0], shown[i + 1]
+        else:
+            parts.append((shown[i], shown[i + 1]))
+    return [(first, end) for first, end in parts if end > first]
+
+
+def find_starts(
+    timeline: Timeline, config: ConfigDict, *, loop: bool, keep: bool = False, shots: Shots = ()
+) -> tuple[list[int], dict[int, str]]:
+    """Start frames whose clip is worth a flow estimate, and reasons against the others by start frame.
+
+    Every `start_stride`-th frame of a shot with num_frames - 1 frames of it after (always, in a loop) is a candidate;
+    with `max_starts` not 0, only that many of a shot's good ones, spread over it. What lacks no more than `fill` frames
+    at the end of a video is filled by its last one (`video.WindowReader`). {0: reason} stands for a video too short for
+    a single clip, {first frame: reason} for a shot. `shots` are those given by hand. With `keep` the only reason that
+    counts is being too short: the others are given with the starts.
+    """
+    total = timeline.num_frames(config.fps)
+    if total < (1 if loop else config.num_frames - config.fill):
         need = config.num_frames / config.fps
         return [], {0: f"too short: {timeline.duration:.2f} s, a clip needs {need:.2f} s"}
-    candidates = range(0, last + 1, config.start_stride)
     period = total if loop else None
-    fades, cuts = _fades(timeline, config.filters), _cuts(timeline, config.filters, loop)
-    reasons = {
-        start: _event(timeline, start, config, period, fades)  # to black: the same frames from then on
-        or _repetition(timeline, start, config, period)
-        or _event(timeline, start, config, period, cuts)
-        for start in candidates
-    }
-    good = [start for start in candidates if reasons[start] is None]
-    if config.max_starts and len(good) > config.max_starts:
-        good = [good[i * len(good) // config.max_starts] for i in range(config.max_starts)]
-    return good, {start: reason for start, reason in reasons.items() if reason is not None}
+    fades, cuts = ({}, {}) if shots else (_fades(timeline, config.filters), _cuts(timeline, config.filters, loop))
+    whole = loop or (keep and not shots)
+    good, reasons = [], {}
+    for first, end in [(0, total)] if whole else find_shots(timeline, config, shots):
+        candidates = _candidates(first, end, total, loop, config)
+        found = {
+            start: _event(timeline, start, config, period, fades)  # to black: the same frames from then on
+            or _repetition(timeline, start, config, period)
+            or _event(timeline, start, config, period, cuts)
+            for start in candidates
+        }
+        if not candidates:
+            found[first] = _too_short(timeline, first, end, config, fades | cuts)
+        chosen = [start for start in candidates if keep or found[start] is None]
+        if config.max_starts and len(chosen) > config.max_starts:
+            chosen = [chosen[i * len(chosen) // config.max_starts] for i in range(config.max_starts)]
+        good += chosen
+        reasons |= {start: reason for start, reason in found.items() if reason is not None}
+    return good, reasons
+
+
+def _candidates(first: int, end: int, total: int, loop: bool, config: ConfigDict) -> range:
+    """Start frames of a shot."""
+    last = end - 1 if loop else end - config.num_frames
+    if not loop and end == total and -config.fill <= last - first < 0:
+        last = first
+    return range(first, last + 1, config.start_stride)
+
+
+def _too_short(timeline: Timeline, first: int, end: int, config: ConfigDict, events: Mapping[int, str]) -> str:
+    """The reason against a shot: the cut or fade beside it, if one is why it is short."""
+    lasts, need = ((count / config.fps) for count in (end - first, config.num_frames))
+    inner = [edge for edge in (end, first) if 0 < edge < timeline.num_frames(config.fps)]
+    near = [(abs(timeline.times[i] * config.fps - edge), i) for edge in inner[:1] for i in events if i > 0]
+    kind = events[min(near)[1]] if near else "too short"
+    return f"{kind}{';' if near else ':'} the shot lasts {lasts:.2f} s, a clip needs {need:.2f} s"
 
 
 def _inside(timeline: Timeline, start: int, config: ConfigDict, period: int | None) -> np.ndarray:

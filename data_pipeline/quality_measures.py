@@ -23,8 +23,8 @@ _AROUND = 2.0  # ... averaged over so many px (Gaussian, pictures 128 px wide)
 _RIM, _RIM_SHARE = 6, 0.1  # px; a side of the picture can be told if so much of its rim can
 _BLOCKS = 5, 8  # down, across
 _PARTS = 10, 16
-_LIT = 0.04  # of the picture: a light that is no smaller
-_STILL = 0.3  # px at 256 wide
+_LIT = 0.03  # of the picture: a light that is no smaller
+_STILL, _MOST = 0.3, 1.0  # px at 256 wide, on average and in nearly all frames
 _BESIDE = 3  # px between what is still and what moves
 _LUMA = 0.299, 0.587, 0.114
 
@@ -181,11 +181,12 @@ def local_light(luma: np.ndarray, motion: np.ndarray) -> float:
     """The same where nothing moves nor lies beside what moves: a lamp on a wall.
 
     One light changes everywhere at once: of the luma of 16 x 10 parts, as far as they stand still, the strongest common
-    course (principal component) is taken, and its amplitude in the part that is the last to make up 4 % of the picture.
+    course (principal component) is taken, and its amplitude in the part that is the last to make up 3 % of the picture.
     0 where less than that stands still.
     """
-    length = np.percentile(np.linalg.norm(motion, axis=-1), 98, axis=0) * (_WIDTH / luma.shape[2])
-    still = ~ndimage.binary_dilation(length > _STILL, iterations=_BESIDE)
+    length = np.linalg.norm(motion, axis=-1) * (_WIDTH / luma.shape[2])
+    moves = (length.mean(axis=0) > _STILL) | (np.percentile(length, 98, axis=0) > _MOST)
+    still = ~ndimage.binary_dilation(moves, iterations=_BESIDE)
     change = np.where(still, luma - luma[:1], np.nan)
     parts, there = _cut(change, _PARTS), _cut(still[None], _PARTS)[0].mean(axis=(2, 3)) >= 0.5
     least = round(_LIT * there.size)

@@ -154,8 +154,11 @@ class WindowReader:
         self._frames: Iterator[np.ndarray] = iter(())
         self._position = 0
 
-    def read(self, path: Path, start: int, *, loop: bool, bars: Bars = NO_BARS) -> np.ndarray:
-        """Frames start ... start + length - 1, uint8 [t, h, w, 3]. Raises `UserError` if the video ends before."""
+    def read(self, path: Path, start: int, *, loop: bool, bars: Bars = NO_BARS, fill: int = 0) -> np.ndarray:
+        """Frames start ... start + length - 1, uint8 [t, h, w, 3].
+
+        Up to `fill` frames that the video lacks at its end are its last one. Raises `UserError` if it lacks more.
+        """
         length = self._window.maxlen or 0
         if self._playing != (path, loop, bars) or self._position > start + length:
             self._playing, self._position = (path, loop, bars), 0
@@ -164,7 +167,12 @@ class WindowReader:
         for frame in itertools.islice(self._frames, start + length - self._position):
             self._window.append(frame)
             self._position += 1
-        if self._position != start + length:
+        missing = start + length - self._position
+        if 0 < missing <= fill and self._position > start:
+            self._playing = None
+            seen = list(self._window)[missing - length :]
+            return np.stack(seen + seen[-1:] * missing)
+        if missing:
             self._playing = None
             raise UserError(f"{path}: ends after {self._position} frames, before frame {start + length}; leave it out")
         return np.stack(self._window)
