@@ -4,10 +4,11 @@
 
 Judges one start frame of each clip; files with `loop` in their name are played as loops. Columns: how many times as
 much as around it a frame differs from the one before (of those that differ by half of what makes a cut), and the
-smallest kink of a change half of what makes a fade (data_pipeline.quality); where flow was needed, percentiles 98 and 5
-of the motion, the camera's motion (px at 256 wide) and the share that goes along, trend, flicker (of 255), as
-data_pipeline.quality_measures defines them. The last line is JSON: name -> verdict, and how many of the made clips got
-the right one. --cache keeps flow and videos for the next run.
+smallest kink of a change half of what makes a fade (data_pipeline.quality); where flow was needed, percentile 98 of the
+motion and 5 of its textured part (px at 256 wide), the share of that which moves as one, trend, light that changes
+everywhere and where nothing moves (of 255), as data_pipeline.quality_measures defines them.
+The last line is JSON: name -> verdict, and how many of the made clips got the right one. --cache keeps flow and videos
+for the next run.
 """
 
 import json
@@ -24,7 +25,7 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from configs.data import get_config
-from data_pipeline import quality
+from data_pipeline import copies, quality
 from data_pipeline.examples import ExampleStore, open_clip
 from data_pipeline.procedural import render_clip
 from gid_jax import cli, flow
@@ -103,15 +104,15 @@ def judge(paths: list[Path], store: ExampleStore, filters: ConfigDict) -> dict[s
 def find_copies(paths: list[Path], store: ExampleStore, filters: ConfigDict) -> dict[str, str]:
     """Name -> reason of the videos that repeat an earlier one of the list."""
     timelines = [store.timeline(open_clip(path, loop=False, exact=False)) for path in paths]
-    copies = quality.find_copies([(timeline.appearance, timeline.changes) for timeline in timelines], filters)
-    return {paths[i].name: f"copy: shows the same as {paths[j].name}" for i, j in copies.items()}
+    found = copies.find_copies([(timeline.appearance, timeline.changes) for timeline in timelines], filters)
+    return {paths[i].name: f"copy: shows the same as {paths[j].name}" for i, j in found.items()}
 
 
 def print_row(name: str, row: dict[str, Any]) -> None:
     figures = f"{row['leap']:7.1f}{row['kink']:7.2f}" + " " * 42
-    if "flicker" in row:
-        values = (row["motion_percentiles"][98], row["motion_percentiles"][5])
-        values += tuple(row[key] for key in ("camera_motion", "camera_share", "trend", "flicker"))
+    if "trend" in row:
+        values = (row["motion_percentiles"][98], row["camera_least"], row["camera_share"])
+        values += tuple(row[key] for key in ("trend", "common_light", "local_light"))
         figures = figures.rstrip() + "".join(f"{value:7.2f}" for value in values)
     trimmed = f"  (bars {row['bars']} cut off)" if any(row["bars"]) else ""
     print(f"{name:24s}{figures}  {row['verdict']}{trimmed}")
@@ -135,7 +136,7 @@ def main(arguments: list[str]) -> None:
         for name, reason in find_copies([*real, *originals], store, config.filters).items():
             found[name]["verdict"] = reason
     print(f"{config.width} x {config.height}, flow {config.flow_preset}")
-    print(f"{'':24s}   leap   kink    m98     m5 camera  share  trend  flick  verdict")
+    print(f"{'':24s}   leap   kink    m98     m5  share  trend  light  local  verdict")
     for name, row in found.items():
         print_row(name, row)
     right = {

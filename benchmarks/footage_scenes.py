@@ -1,7 +1,7 @@
 """Scenes whose verdict is known, for `footage.py`: strong motion seen by a steady camera.
 
-A scene is a function of nothing that gives its pictures, uint8 [FRAMES, ROWS, COLUMNS, 3] at 30 fps, drawn from the seed
-in its name. Lengths are pixels at a width of 256.
+A scene is a function of nothing that gives its pictures, uint8 [FRAMES, ROWS, COLUMNS, 3] at 30 fps, drawn from the
+seed in its name. Lengths are pixels at a width of 256.
 """
 
 import functools
@@ -136,7 +136,7 @@ def flower(seed: int) -> Pictures:
         distance = np.hypot(_X - x, _Y - y)
         petals = radius * (0.75 + 0.25 * np.cos(rng.integers(5, 13) * angle))
         color = rng.uniform(120, 255, 3) * (_fractal(rng, 1.5, 0.2) * (0.6 + 0.4 * distance / radius))[..., None]
-        stem = (np.abs(_X - x) < 3) & (_Y > y)
+        stem = (np.abs(_X - x) < 3) & (y < _Y)
         alpha = np.where(stem, 1.0, np.clip(petals - distance, 0, 1))
         color = np.where(
             (stem & (distance > petals))[..., None], [60, 110, 40] * _fractal(rng, 1.5, 0.2)[..., None], color
@@ -189,7 +189,7 @@ def flame(seed: int) -> Pictures:
 
 
 def swing(seed: int) -> Pictures:
-    """Something woolly or leafy that fills much of the picture, hung or stood up, and swings about a point as a whole."""
+    """Something woolly that fills much of the picture, hung or stood up, and swings about a point as a whole."""
     rng = np.random.default_rng([6, seed])
     behind = np.stack([_fractal(rng, rng.uniform(4, 30), 0.12) for _ in range(3)], -1) * rng.uniform(90, 200, 3)
     skin = np.stack([_fractal(rng, (2.0, 1.2), 0.4) for _ in range(3)], -1) * rng.uniform(40, 200, 3)

@@ -43,11 +43,11 @@ def get_config(preset: str = "paper") -> ConfigDict:
     config.filters.fade_change = 6.0  # fade: luma changes so much within a second, for good, ...
     config.filters.fade_kink = 0.15  # ... and strays from blends by no more than this share of it
     config.filters.copy_appearance = 0.95  # copy of another video: its mean picture correlates so well, ...
-    config.filters.copy_changes = 0.7  # ... and so do its changes
+    config.filters.copy_changes = 0.9  # ... and so do its changes: those of another take do not
     # flicker: luma of 255 changes so much (standard deviation over time) ...
     config.filters.max_flicker = 0.85  # ... all over the picture,
     config.filters.max_bands = 1.35  # in bands that run through it,
-    config.filters.max_local_flicker = 0.65  # or where nothing moves
+    config.filters.max_local_flicker = 0.62  # or where nothing moves
     config.filters.moving_percentile = 98.0  # static: this percentile of m(p), the mean over t of |F_t(p)|, ...
     config.filters.min_motion = 0.3  # ... is less; twice what sensor noise of 5 grey levels feigns
     # camera: of the part that can tell motion 95 % move more than ... and so large a share moves as one:

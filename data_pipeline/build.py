@@ -34,6 +34,8 @@ for _name, _help in {
     "videos": "Folder of videos (searched to any depth), or a glob.",
     "data_dir": "Folder for the data set, the report and the cache.",
     "holdout": "Glob of the videos (name or path) of the test split; by default a tenth of them, by content.",
+    "keep": "Glob of the videos (name or path) whose clips are accepted whatever speaks against them.",
+    "shots": "Table of parts of videos, used instead of those that cuts and fades divide: columns file, from, to (s).",
     "loops": "Glob of the videos (name or path) that are seamless loops, played on past their end; bare: all.",
 }.items():
     cli.DEFINE_path(_name, None, _help, flag_values=FLAGS)
@@ -60,6 +62,8 @@ def main(arguments: list[str]) -> None:
         FLAGS.config,
         holdout=FLAGS.holdout,
         loops=FLAGS.loops,
+        keep=FLAGS.keep,
+        shots=FLAGS.shots,
         exact=FLAGS.exact,
         options=pipeline.parse_options(arguments),
     )

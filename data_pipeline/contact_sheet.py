@@ -25,12 +25,15 @@ body { font: 14px/1.45 system-ui, sans-serif; color: #111827; max-width: 76rem; 
 h1 { font-size: 1.5rem; } summary { font-size: 1.15rem; font-weight: 600; margin: 1.6rem 0 .4rem; cursor: pointer; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; } small { color: #6b7280; }
 th, td { text-align: left; padding: .25rem 1rem .25rem 0; border-bottom: 1px solid #e5e7eb; vertical-align: top; }
-td img, td svg { display: block; } td.n { text-align: right; }
+td img, td svg { display: block; } td.n { text-align: right; } td div { position: relative; }
+hr { position: absolute; left: 50%; width: 50%; margin: 0; border: 0; border-top: 2px solid #dc2626; }
 """
 _LEGEND = """<p>Each row: start frame (yellow marks: the row of the slice), motion map (mean displacement, white where
 it is largest), X-t slice (that row, time downwards), amplitude of the motion by frequency (0.3 to 1000 px, logarithmic;
 grey: mean of the accepted clips). Clips that were rejected before their motion was estimated share a row that shows the
-video's first frame and the slice of its middle row.</p>"""
+video's first frame and the slice of its middle row; a red line in that marks a cut or a fade. Where a reason was seen
+in the picture, a second picture shows it in red: light that changes, textured parts that move with the camera (green:
+that stay), what drifts. <code>--keep=GLOB</code> accepts a video in spite of it.</p>"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -38,7 +41,8 @@ class Row:
     """A clip; or a whole video where `start` is None; or `clips` clips of one, of which `start` is the first.
 
     `verdict`: what to list it under, ACCEPTED or the kind of the reason against it. `power` is the mean |S_k|^2, px^2
-    at 256 wide. `strip` gives a JPEG, if there is one.
+    at 256 wide. `strip` gives a JPEG, if there is one; `where` one that shows where the reason was seen, `when` tells
+    at which share of the time that the slice covers.
     """
 
     name: str
@@ -48,6 +52,8 @@ class Row:
     power: Sequence[float] | None = None
     strip: Callable[[], bytes | None] | None = None
     clips: int = 1
+    where: Callable[[], bytes | None] | None = None
+    when: float | None = None
 
 
 def strip(pictures: np.ndarray, trajectories: np.ndarray) -> bytes:
@@ -122,13 +128,22 @@ def _clips(rows: Sequence[Row]) -> int:
 
 
 def _row(row: Row, mean: np.ndarray | None) -> str:
-    jpeg = row.strip() if row.strip else None
-    picture = f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}'>" if jpeg else ""
+    picture, where = _image(row.strip), _image(row.where)
+    if picture and row.when is not None:
+        picture = f"<div>{picture}<hr style='top:{100 * row.when:.1f}%'></div>"
     curves = _curves(row.power, mean) if row.power is not None else ""
     more = f" and {row.clips - 1} more" if row.clips > 1 else ""
     place = "" if row.start is None else f"<br><small>frame {row.start}{more}</small>"
     reason = html.escape(row.reason or row.verdict)
-    return f"<tr><td>{picture}</td><td>{curves}</td><td>{html.escape(row.name)}{place}<br>{reason}</td></tr>"
+    return (
+        f"<tr><td>{picture}</td><td>{where}</td><td>{curves}</td>"
+        f"<td>{html.escape(row.name)}{place}<br>{reason}</td></tr>"
+    )
+
+
+def _image(jpeg: Callable[[], bytes | None] | None) -> str:
+    content = jpeg() if jpeg else None
+    return f"<img alt='' src='data:image/jpeg;base64,{base64.b64encode(content).decode()}'>" if content else ""
 
 
 def _curves(power: Sequence[float], mean: np.ndarray | None) -> str:

@@ -2,8 +2,10 @@
 
 import collections
 import contextlib
+import dataclasses
 import functools
 import json
+import re
 import shutil
 import threading
 import time
@@ -15,9 +17,10 @@ import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from ml_collections import ConfigDict
 
-from data_pipeline import contact_sheet, failures, pipeline, quality
+from data_pipeline import contact_sheet, copies, failures, pipeline, quality
 from data_pipeline.examples import Clip, ExampleStore, open_clip
 from data_pipeline.gid_motion.gid_motion_dataset_builder import Builder, GidMotionConfig
+from data_pipeline.shots import check_shots, read_shots
 from data_pipeline.sources import find_videos, literal_first, matches
 from data_pipeline.trajectories import Estimator
 from gid_jax import flow
@@ -182,10 +185,9 @@ def _open_clips(
         entry: dict[str, Any] = {"path": str(path), "split": None, "accepted": [], "rejected": []}
         report[str(path)] = entry
         try:
+            wanted = keep is not None and matches(str(path), keep)
             clip = open_clip(path, loop=loops is not None and matches(str(path), loops), exact=exact)
-            clip = dataclasses.replace(
-                clip, keep=keep is not None and matches(str(path), keep), shots=tuple(given.get(path, ()))
-            )
+            clip = dataclasses.replace(clip, keep=wanted, shots=tuple(given.get(path, ())))
         except UserError as error:
             entry["reason"] = str(error).removeprefix(f"{path}: ")
             continue
@@ -210,11 +212,11 @@ def _find_starts(
         except UserError as error:
             entry["reason"] = clip.without_path(error)
             continue
-        check_shots(clip, store.timeline(clip), shots_path)
-        entry["rejected"] = [
-            {"start": start, "reason": reason} for start, reason in reasons.items() if start not in starts
-        ]
-        entry["overruled"] = {start: reason for start, reason in reasons.items() if start in starts}
+        check_shots(clip.path, clip.shots, store.timeline(clip).duration)
+        if clip.keep:
+            entry["overruled"] = {start: reasons.pop(start) for start in starts if start in reasons}
+        entry["rejected"] = [{"start": start, "reason": reason} for start, reason in reasons.items()]
+        entry["shots"] = [{"from": begin, "to": end, "accepted": 0} for begin, end in store.shots(clip)]
         if not starts:
             entry["reason"] = next(iter(reasons.values()), "no start frame")
         else:
@@ -224,9 +226,13 @@ def _find_starts(
                 entry["bars"] = list(timeline.bars)
             prints[clip] = (timeline.width * timeline.height, (timeline.appearance, timeline.changes))
     originals = sorted(found, key=lambda clip: (-prints[clip][0], clip.digest))  # of copies the largest stays
-    for i, original in quality.find_copies([prints[clip][1] for clip in originals], filters).items():
-        del found[originals[i]]
-        report[originals[i].path]["reason"] = f"copy: shows the same as {originals[original].path}"
+    for i, original in copies.find_copies([prints[clip][1] for clip in originals], filters).items():
+        reason = f"copy: shows the same as {originals[original].path}"
+        if originals[i].keep:
+            report[originals[i].path]["overruled"] |= dict.fromkeys(found[originals[i]], reason)
+        else:
+            del found[originals[i]]
+            report[originals[i].path]["reason"] = reason
     return [(clip, start) for clip in clips for start in found.get(clip, ())]
 
 
@@ -240,6 +246,9 @@ def _judge(
         try:
             summary = store.summary(clip, start)
             reason = quality.judge_motion(summary, filters)
+            if reason is not None and clip.keep:
+                entry["overruled"][start] = reason
+                reason = None
         except UserError as error:
             reason = clip.without_path(error)
         if reason is not None:
@@ -247,6 +256,8 @@ def _judge(
             continue
         accepted.setdefault(clip, []).append(start)
         entry["accepted"].append({"start": start, "flow_error": summary["flow_error"], "seconds": summary["seconds"]})
+        begin = start / store.fps
+        next(shot for shot in reversed(entry["shots"]) if shot["from"] <= begin + 1e-6)["accepted"] += 1
     for clip, _ in starts:
         if clip not in accepted:
             report[clip.path]["reason"] = report[clip.path]["rejected"][-1]["reason"]
@@ -331,8 +342,15 @@ def _write_examples(
 
 
 def _describe_inputs(clips: Sequence[Clip], config: ConfigDict, holdout: str | None) -> dict[str, Any]:
-    def describe(clip: Clip) -> dict[str, bool]:
-        return {"loop": clip.loop, "held_out": holdout is not None and matches(clip.path, holdout)}
+    def describe(clip: Clip) -> dict[str, Any]:
+        held_out = holdout is not None and matches(clip.path, holdout)
+        by_hand = {"keep": True} if clip.keep else {}
+        return {
+            "loop": clip.loop,
+            "held_out": held_out,
+            **by_hand,
+            **({"shots": [list(shot) for shot in clip.shots]} if clip.shots else {}),
+        }
 
     videos = {clip.digest: describe(clip) for clip in clips}
     return {"config": json.loads(config.to_json()), "holdout": holdout is not None, "videos": videos}
@@ -381,15 +399,21 @@ def _sheet_rows(store: ExampleStore, clip: Clip | None, entry: dict[str, Any]) -
     for verdict in entry["accepted"] + entry["rejected"]:
         start, reason = verdict["start"], verdict.get("reason", "")
         kind = pipeline.reason_kind(reason) if reason else contact_sheet.ACCEPTED
+        overruled = entry.get("overruled", {}).get(start, "")
+        note = f"kept in spite of {overruled}" if overruled and not reason else reason
         if store.is_made(clip, start):
             strip = functools.partial(store.strip, clip, start)
-            yield contact_sheet.Row(name, start, kind, reason, store.summary(clip, start)["power"], strip)
+            where = functools.partial(store.where, clip, start, pipeline.reason_kind(reason or overruled))
+            power = store.summary(clip, start)["power"]
+            yield contact_sheet.Row(name, start, kind, note, power, strip, where=where if note else None)
         else:
             unseen[kind].append(verdict)
     for kind, verdicts in unseen.items():
         start, reason = verdicts[0]["start"], verdicts[0]["reason"]
         strip = functools.partial(store.strip, clip, start)
-        yield contact_sheet.Row(name, start, kind, reason, strip=strip, clips=len(verdicts))
+        at = re.search(r" at (\d+\.\d+) s ", reason)
+        when = float(at[1]) / store.timeline(clip).duration if at else None
+        yield contact_sheet.Row(name, start, kind, reason, strip=strip, clips=len(verdicts), when=when)
 
 
 def _read_json(path: Path) -> Any:

@@ -20,7 +20,7 @@ import numpy as np
 from flax import serialization
 from ml_collections import ConfigDict
 
-from data_pipeline import contact_sheet, decoding, isolation, quality, quality_measures, trajectories, video
+from data_pipeline import contact_sheet, decoding, evidence, isolation, quality, quality_measures, trajectories, video
 from data_pipeline.failures import StoreUnwritable
 from gid_jax.data import codec
 from gid_jax.data.clip_codec import encode_clip
@@ -92,11 +92,24 @@ class ExampleStore:
 
     def starts(self, clip: Clip) -> tuple[list[int], dict[int, str]]:
         """`quality.find_starts` of the clip. Raises `UserError` where the video is damaged."""
-        how = {"loop": clip.loop, "keep": clip.keep, "shots": clip.shots}
-        starts, reasons = quality.find_starts(self.timeline(clip), self._config, **how)
+        starts, reasons = quality.find_starts(
+            self.timeline(clip), self._config, loop=clip.loop, keep=clip.keep, shots=clip.shots
+        )
         if clip.exact_path is None:
             return starts, reasons
         return [start for start in starts if start == 0], reasons  # exact motion is known from frame 0 only
+
+    @property
+    def fps(self) -> float:
+        return self._config.fps
+
+    def shots(self, clip: Clip) -> list[tuple[float, float]]:
+        """From and to, s, of the parts that clips are taken from. Raises `UserError` where the video is damaged."""
+        timeline = self.timeline(clip)
+        if clip.loop or (clip.keep and not clip.shots):
+            return [(0.0, round(timeline.duration, 3))]
+        shots = quality.find_shots(timeline, self._config, clip.shots)
+        return [(round(first / self.fps, 3), round(end / self.fps, 3)) for first, end in shots]
 
     def has_timeline(self, clip: Clip) -> bool:
         return self._timeline_path(clip).is_file()
@@ -119,9 +132,10 @@ class ExampleStore:
 
     def _make(self, clip: Clip, start: int) -> dict[str, Any]:
         began = time.monotonic()
-        example, summary, strip = self._compute(clip, start)
+        example, summary, strip, where = self._compute(clip, start)
         _write(self._path(clip, start, "msgpack"), serialization.msgpack_serialize(example))
         _write(self._path(clip, start, "jpg"), strip)
+        _write(self._path(clip, start, "where.jpg"), where)
         return {
             **summary,
             "flow_error": example["flow_error"].tolist(),
@@ -162,6 +176,11 @@ class ExampleStore:
         except UserError:
             return None
 
+    def where(self, clip: Clip, start: int, kind: str) -> bytes | None:
+        """The picture of where this kind of reason was seen (`evidence`), if there is one."""
+        path = self._path(clip, start, "where.jpg")
+        return evidence.panel(path.read_bytes(), kind) if path.is_file() else None
+
     def _timeline_path(self, clip: Clip) -> Path:
         return self._folder / f"{clip.digest}.timeline.json"
 
@@ -169,7 +188,7 @@ class ExampleStore:
         variant = f"{'.loop' if clip.loop else ''}{'.exact' if clip.exact_path else ''}"
         return self._folder / f"{clip.digest}.{start:06d}{variant}.{suffix}"
 
-    def _compute(self, clip: Clip, start: int) -> tuple[dict[str, Any], dict[str, Any], bytes]:
+    def _compute(self, clip: Clip, start: int) -> tuple[dict[str, Any], dict[str, Any], bytes, bytes]:
         config, bars = self._config, self.timeline(clip).bars
         pictures = self._reader.read(Path(clip.path), start, loop=clip.loop, bars=bars, fill=config.fill)
         motion = trajectories.estimate_trajectories(pictures, config.flow_preset, self._estimator)
@@ -195,7 +214,7 @@ class ExampleStore:
         )
         power = 2 * np.mean(np.square(spectrum, dtype=np.float64), axis=(1, 2, 3)) * (256 / config.width) ** 2
         summary = {**quality_measures.measure(pictures, motion), "power": power.tolist()}
-        return example, summary, contact_sheet.strip(pictures, motion)
+        return example, summary, contact_sheet.strip(pictures, motion), evidence.draw(pictures, motion)
 
     def _exact(self, path: str, crop: video.Crop) -> dict[str, np.ndarray]:
         from data_pipeline.procedural import load_exact

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from data_pipeline.quality_luma import unpack
 from data_pipeline.video import Timeline
 
 Shots = Sequence[tuple[float, float]]
@@ -28,7 +27,8 @@ def find_shots(timeline: Timeline, config: ConfigDict, given: Shots = ()) -> lis
         return [(round(begin * config.fps), min(round(end * config.fps), total)) for begin, end in given]
     times, fades = np.asarray(timeline.times), _fades(timeline, config.filters)
     shown = [0, *np.ceil((times[1:] + times[:-1]) / 2 * config.fps - 1e-6).astype(int).tolist(), total]
-    cuts, parts = _cuts(timeline, config.filters, loop=False), []
+    cuts = _cuts(timeline, config.filters, loop=False)
+    parts: list[tuple[int, int]] = []
     for i in range(len(times)):
         if i in fades:
             continue
@@ -57,7 +57,8 @@ def find_starts(
     period = total if loop else None
     fades, cuts = ({}, {}) if shots else (_fades(timeline, config.filters), _cuts(timeline, config.filters, loop))
     whole = loop or (keep and not shots)
-    good, reasons = [], {}
+    good: list[int] = []
+    reasons: dict[int, str] = {}
     for first, end in [(0, total)] if whole else find_shots(timeline, config, shots):
         candidates = _candidates(first, end, total, loop, config)
         found = {
@@ -159,24 +160,6 @@ def _event(
     shown = [int(i) for i in order if inside[i]]
     plays_on = period is not None and start + config.num_frames > period
     return next((events[i] for i in shown[1:] if i in events and (i > 0 or plays_on)), None)
-
-
-def find_copies(fingerprints: Sequence[tuple[str, str]], filters: ConfigDict) -> dict[int, int]:
-    """Videos that show the same as an earlier one of the list, by index -> index of that one.
-
-    Fingerprints are (`Timeline.appearance`, `Timeline.changes`). Copies look the same (mean picture) and move the same
-    (departures from it); two takes of one scene by a fixed camera do only the former. Robust to resizing and coding.
-    """
-    if not fingerprints:
-        return {}
-    looks = np.stack([unpack(appearance) for appearance, _ in fingerprints])
-    copies: dict[int, int] = {}
-    for i, (_, changes) in enumerate(fingerprints):
-        for j in np.flatnonzero(looks[:i] @ looks[i] >= filters.copy_appearance).tolist():
-            if unpack(fingerprints[j][1]) @ unpack(changes) >= filters.copy_changes:
-                copies[i] = copies.get(j, j)
-                break
-    return copies
 
 
 def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None:

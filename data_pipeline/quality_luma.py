@@ -17,7 +17,9 @@ _LASTING = 2.0  # ... and by whether the picture comes back within so long
 _THUMBNAIL = 64, 40
 _GRID = 0.125  # s: pictures are kept at times 0, g, 2 g, ... with g this or a double, double ... of it,
 _KEPT = 32  # so that no more than this many are
-_PRINT = 16, 10  # pixels of the fingerprint's pictures
+LOOK = 32, 20  # pixels of the fingerprint's pictures
+_MOMENTS = 32  # so many tell the changes, spread over the video
+_TINY = 192  # tiny pictures kept, one of every n frames, with n as small as keeps them so few
 _EDGE = 0.5  # a bar ends in a line: so much of the next two rows is brighter
 _STRIP = 160, 100
 
@@ -34,6 +36,8 @@ class LumaPass:
         self._judged = 0  # place in it of the next frame to be judged
         self._kept: list[np.ndarray] = []
         self._grid = _GRID
+        self._tiny: list[np.ndarray] = []
+        self._tiny_step = 1
         self._rows: list[np.ndarray] = []
 
     def add(self, time: float, luma: np.ndarray) -> None:
@@ -47,6 +51,10 @@ class LumaPass:
             self._kept.append(luma)
         if len(self._kept) > _KEPT:
             self._kept, self._grid = self._kept[::2], 2 * self._grid
+        if (len(self.differences) - 1) % self._tiny_step == 0:
+            self._tiny.append(_resize(luma, LOOK))
+        if len(self._tiny) > _TINY:
+            self._tiny, self._tiny_step = self._tiny[::2], 2 * self._tiny_step
         row = luma[luma.shape[0] // 2 : luma.shape[0] // 2 + 1]
         self._rows.append(np.asarray(_resize(row, (_STRIP[0], 1))[0], np.uint8))
 
@@ -70,7 +78,7 @@ class LumaPass:
         size = self._kept[-1].shape
         kept = [luma for luma in self._kept if luma.shape == size]
         bars = find_bars(np.stack(kept), bar_luma) if bar_luma else (0.0, 0.0, 0.0, 0.0)
-        appearance, changes = _fingerprint(np.stack(kept), bars)
+        appearance, changes = _fingerprint(np.stack(self._tiny), bars)
         series = {"differences": self.differences, "spans": self.spans, "kinks": self.kinks}
         return {
             **{name: tuple(round(value, 3) for value in values) for name, values in series.items()},
@@ -131,15 +139,21 @@ def _bar(brightest: np.ndarray, mean: np.ndarray, bar_luma: float) -> int:
     return count + 1 if beyond.mean() >= _EDGE else 0
 
 
-def _fingerprint(lumas: np.ndarray, bars: tuple[float, float, float, float]) -> tuple[str, str]:
-    """The mean picture, and how each kept one departs from it: tiny, each of unit length, int8 in base64."""
-    height, width = lumas.shape[1:]
-    left, top, right, bottom = (round(s * n) for s, n in zip(bars, (width, height, width, height), strict=True))
-    tiny = np.stack([_resize(luma[top : height - bottom, left : width - right], _PRINT) for luma in lumas])
-    mean = tiny.mean(axis=0)
-    changes = np.zeros((_KEPT, *mean.shape), np.float32)
-    changes[: len(tiny)] = tiny - mean
-    return _pack(mean - mean.mean()), _pack(changes)
+def _fingerprint(tiny: np.ndarray, bars: tuple[float, float, float, float]) -> tuple[str, str]:
+    """The mean picture [20, 32], and how the picture departs from it at even shares of the video [n, 20, 32].
+
+    Each of unit length, int8 in base64. `tiny` are pictures [t, 20, 32] in equal steps of time.
+    """
+    height, width = tiny.shape[1:]
+    left, top, right, bottom = (s * n for s, n in zip(bars, (width, height, width, height), strict=True))
+    inner = left, top, width - right, height - bottom
+    seen = np.stack([_resize(picture, LOOK, inner) for picture in tiny]) if any(bars) else tiny
+    mean = seen.mean(axis=0)
+    places = np.linspace(0, len(seen) - 1, _MOMENTS)
+    low = np.floor(places).astype(int)
+    high, share = np.minimum(low + 1, len(seen) - 1), (places - low)[:, None, None]
+    moments = (1 - share) * seen[low] + share * seen[high] - mean
+    return _pack(mean - mean.mean()), _pack(moments)
 
 
 def _pack(values: np.ndarray) -> str:
@@ -158,6 +172,8 @@ def _difference(luma: np.ndarray, before: np.ndarray) -> float:
     return float(np.abs(luma - before).mean()) if luma.shape == before.shape else 255.0
 
 
-def _resize(luma: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """float32 [h, w] at another (width, height), averaged."""
-    return np.asarray(Image.fromarray(luma).resize(size, Image.Resampling.BOX), np.float32)
+def _resize(
+    luma: np.ndarray, size: tuple[int, int], box: tuple[float, float, float, float] | None = None
+) -> np.ndarray:
+    """float32 [h, w], or its part from left, top to right, bottom, at another (width, height), averaged."""
+    return np.asarray(Image.fromarray(luma).resize(size, Image.Resampling.BOX, box), np.float32)

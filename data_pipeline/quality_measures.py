@@ -47,6 +47,23 @@ def measure(pictures: np.ndarray, trajectories: np.ndarray) -> dict[str, Any]:
     }
 
 
+def maps(pictures: np.ndarray, trajectories: np.ndarray) -> dict[str, np.ndarray]:
+    """What `measure` sums up, by place [h, w]: `light` (standard deviation of the residual, luma), `told` (bool),
+    `motion` (mean |F|) and `drift` (way of a steady drift), px at 256 wide.
+    """
+    small, motion = _shrink(pictures), _shrink(trajectories)
+    motion = motion * (motion.shape[2] / trajectories.shape[2])
+    luma = small @ np.asarray(_LUMA, np.float32)
+    to_256 = _WIDTH / motion.shape[2]
+    residual = np.asarray(_residual(luma, motion))
+    return {
+        "light": ndimage.gaussian_filter(residual, (0, 2, 2)).std(axis=0),
+        "told": find_texture(luma[0]) & ~find_empty(small),
+        "motion": np.linalg.norm(motion, axis=-1).mean(axis=0) * to_256,
+        "drift": np.linalg.norm(_slope(motion), axis=-1) * len(motion) * to_256,
+    }
+
+
 def _shrink(planes: np.ndarray) -> np.ndarray:
     """float32 [t, h, w, c] averaged over squares, so that it is `_SEEN` to twice that wide, or less."""
     factor = max(1, planes.shape[2] // _SEEN)
@@ -115,7 +132,7 @@ def camera(motion: np.ndarray, told: np.ndarray) -> Camera:
     time_variance = (len(moved) ** 2 - 1) / 12
     return Camera(
         camera_told=float(told.mean()),
-        camera_sides=sides,
+        camera_sides=int(sides),
         camera_least=float(np.percentile(np.abs(moved).mean(axis=0), 5)),
         camera_motion=float(shift.mean()),
         camera_share=float(np.sum(shift * follows) / max(shift.sum(), 1e-9)),

@@ -59,7 +59,9 @@ def config(**changes):
     with result.unlocked():
         result.update(width=32, height=20, num_frames=40, num_frequencies=6, start_stride=20, max_starts=0, pairs=2)
         result.update(changes)
-    result.filters.max_flicker = 255.0  # the pictures do not move as `sway` says
+    result.filters.max_flicker = result.filters.max_bands = result.filters.max_local_flicker = (
+        255.0  # the pictures do not move as `sway` says
+    )
     return result
 
 

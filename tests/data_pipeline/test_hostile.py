@@ -144,8 +144,8 @@ def test_no_file_stops_a_build_and_each_is_in_the_report(whole, tmp_path, write_
     assert len(due) > 200
     config = get_config("test")
     # The same scene in every file, and motion that is not the pictures': here only decoding is to be judged.
-    config.filters.copy_appearance, config.filters.max_flicker, config.filters.max_trend = 2.0, 1e6, 2.0
-    config.filters.camera_shift = config.filters.camera_motion = 1e6
+    config.filters.copy_appearance, config.filters.max_trend, config.filters.camera_told = 2.0, 2.0, 2.0
+    config.filters.max_flicker = config.filters.max_bands = config.filters.max_local_flicker = 1e6
     finished = dataset.build(str(folder), str(tmp_path / "data"), config, estimator=sway)
 
     report = json.loads((tmp_path / "data" / "build_report.json").read_text())

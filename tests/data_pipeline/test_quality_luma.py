@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from configs.data import get_config
-from data_pipeline import quality
+from data_pipeline import copies, quality
 from data_pipeline.quality_luma import LumaPass, find_bars
 from data_pipeline.video import Timeline, read_frames, read_timeline, source_crop
 
@@ -62,11 +62,12 @@ def test_bars_are_cut_off_before_the_crop(write_video, make_pictures):
     assert crop.left + crop.width / 2 == pytest.approx(64)
 
 
-def test_a_cut_rejects_the_clips_that_show_it(swaying):
+def test_a_cut_divides_a_video_and_no_clip_shows_it(swaying):
     pictures = np.concatenate([swaying(170, seed=1), swaying(170, seed=2)])
-    found = reasons(look(pictures))
-    assert sorted(found) == [30, 40, 50, 60, 70, 80, 90, 100, 110, 120, 130, 140, 150, 160]  # 170 begins with it
-    assert all(reason.startswith("cut: at 5.67 s") for reason in found.values())
+    starts, found = quality.find_starts(look(pictures), get_config("paper"), loop=False)
+    assert starts == [0, 10, 20, 170, 180, 190] and found == {}
+    found = reasons(look(pictures[40:300]))
+    assert sorted(found) == [0, 130] and all(reason.startswith("cut: at 4.33 s") for reason in found.values())
 
 
 def test_a_flash_is_a_cut_and_quick_motion_is_none(swaying):
@@ -106,9 +107,9 @@ def test_a_pan_is_no_fade(speed):
     assert reasons(look(panning(speed))) == {}
 
 
-def copies(*timelines: Timeline) -> dict[int, int]:
+def find(*timelines: Timeline) -> dict[int, int]:
     prints = [(timeline.appearance, timeline.changes) for timeline in timelines]
-    return quality.find_copies(prints, get_config().filters)
+    return copies.find_copies(prints, get_config().filters)
 
 
 def test_copies_are_known_after_resizing_and_coding_but_takes_are_not_copies(write_video, make_pictures):
@@ -122,5 +123,20 @@ def test_copies_are_known_after_resizing_and_coding_but_takes_are_not_copies(wri
     paced = pictures[np.arange(150) * 3 // 2 + 10]
     take = read_timeline(write_video("take.mkv", paced), 24)
     other = read_timeline(write_video("other.mkv", make_pictures(150, 80, 128, seed=5)), 24)
-    assert copies(first, take, copy, other, boxed) == {2: 0, 4: 0}
-    assert copies() == {}
+    assert find(first, take, copy, other, boxed) == {2: 0, 4: 0}
+    assert find() == {}
+
+
+def test_crops_mirrored_and_retimed_versions_are_copies_too(write_video, make_pictures):
+    pictures = make_pictures(200, 40, 64).repeat(2, axis=1).repeat(2, axis=2)
+    versions = {
+        "first": pictures,
+        "mirrored": pictures[:, :, ::-1],
+        "cropped": pictures[:, 8:72, 20:122],
+        "faster": pictures[::2],
+        "both": pictures[::-1][::-1, 4:76, 115:0:-1],
+    }
+    lines = [read_timeline(write_video(f"{name}.mkv", shown), 24) for name, shown in versions.items()]
+    assert find(*lines) == {1: 0, 2: 0, 3: 0, 4: 0}
+    backwards = read_timeline(write_video("take.mkv", pictures[::-1]), 24)  # moves otherwise
+    assert find(lines[0], backwards) == {}
