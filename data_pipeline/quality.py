@@ -170,6 +170,13 @@ def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None
             (common, filters.max_flicker), (bands, filters.max_bands), key=lambda pair: pair[0] / pair[1]
         )
         return f"flicker: light changes by {light:.1f} of 255 all over the picture, {allowed:g} allowed"
+    if (reason := _judge_camera(measures, filters)) is not None:
+        return reason
+    if measures["trend"] > filters.max_trend:
+        return (
+            f"time-lapse: {measures['trend']:.0%} of the motion drifts one way and never returns, "
+            f"{filters.max_trend:.0%} allowed"
+        )
     if local > filters.max_local_flicker:
         return (
             f"flicker: light changes by {local:.1f} of 255 where nothing moves, {filters.max_local_flicker:g} allowed"
@@ -180,13 +187,6 @@ def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None
         return (
             f"static: percentile {filters.moving_percentile:g} of the motion is {moving:.2f} px at 256 wide, "
             f"{filters.min_motion:g} needed"
-        )
-    if (reason := _judge_camera(measures, filters)) is not None:
-        return reason
-    if measures["trend"] > filters.max_trend:
-        return (
-            f"time-lapse: {measures['trend']:.0%} of the motion drifts one way and never returns, "
-            f"{filters.max_trend:.0%} allowed"
         )
     return None
 

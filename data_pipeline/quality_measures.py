@@ -24,6 +24,7 @@ _RIM, _RIM_SHARE = 6, 0.1  # px; a side of the picture can be told if so much of
 _BLOCKS = 5, 8  # down, across
 _PARTS = 10, 16
 _LIT = 0.03  # of the picture: a light that is no smaller
+_ONE_LIGHT = 0.7  # of a part's changes that are the common ones
 _STILL, _MOST = 0.3, 1.0  # px at 256 wide, on average and in nearly all frames
 _BESIDE = 3  # px between what is still and what moves
 _LUMA = 0.299, 0.587, 0.114
@@ -199,7 +200,8 @@ def local_light(luma: np.ndarray, motion: np.ndarray) -> float:
 
     One light changes everywhere at once: of the luma of 16 x 10 parts, as far as they stand still, the strongest common
     course (principal component) is taken, and its amplitude in the part that is the last to make up 3 % of the picture.
-    0 where less than that stands still.
+    Parts count that follow that course and no other, and brighten when the others do: a shadow that sways on a blank
+    wall darkens one place when it frees another. 0 where less than that stands still.
     """
     length = np.linalg.norm(motion, axis=-1) * (_WIDTH / luma.shape[2])
     moves = (length.mean(axis=0) > _STILL) | (np.percentile(length, 98, axis=0) > _MOST)
@@ -210,9 +212,12 @@ def local_light(luma: np.ndarray, motion: np.ndarray) -> float:
     if np.count_nonzero(there) < least:
         return 0.0
     courses = np.nanmedian(parts[:, there].reshape(len(luma), np.count_nonzero(there), -1), axis=2)
-    _, strength, shares = np.linalg.svd(courses - courses.mean(axis=0), full_matrices=False)
-    amplitudes = np.abs(strength[0] * shares[0]) / np.sqrt(len(luma))
-    return float(np.sort(amplitudes)[-least])
+    courses = courses - courses.mean(axis=0)
+    _, strength, shares = np.linalg.svd(courses, full_matrices=False)
+    amplitudes = strength[0] * shares[0] / np.sqrt(len(luma))
+    follows = amplitudes**2 > _ONE_LIGHT * courses.var(axis=0)
+    amplitudes = np.where(follows, amplitudes * np.sign(amplitudes[follows].sum()), 0)
+    return max(0.0, float(np.sort(amplitudes)[-least]))
 
 
 def _cut(planes: np.ndarray, parts: tuple[int, int]) -> np.ndarray:

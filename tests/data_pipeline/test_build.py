@@ -59,9 +59,9 @@ def config(**changes):
     with result.unlocked():
         result.update(width=32, height=20, num_frames=40, num_frequencies=6, start_stride=20, max_starts=0, pairs=2)
         result.update(changes)
-    result.filters.max_flicker = result.filters.max_bands = result.filters.max_local_flicker = (
-        255.0  # the pictures do not move as `sway` says
-    )
+    # The pictures do not move as `sway` says.
+    result.filters.max_flicker = result.filters.max_bands = result.filters.max_local_flicker = 255.0
+    result.filters.camera_told = 2.0
     return result
 
 
@@ -305,3 +305,39 @@ def test_command_line(tmp_path, capsys):
     (tmp_path / "file").touch()
     code, message = exit_code(f"--videos={tmp_path}", f"--data_dir={tmp_path / 'file'}")
     assert code == 2 and "cannot be written" in message
+
+
+def test_a_kept_video_is_accepted_in_spite_of_its_verdict_and_the_report_says_so(videos, tmp_path):
+    strict = config()
+    strict.filters.max_trend = -1.0
+    finished = build(videos, tmp_path / "data", config=strict, keep="*swaying_[12].mkv")
+    entries = {Path(entry["path"]).name: entry for entry in json.loads(report_of(finished).read_text())["videos"]}
+    assert {name for name, entry in entries.items() if entry["accepted"]} == {"swaying_1.mkv", "swaying_2.mkv"}
+    kept = entries["swaying_1.mkv"]
+    assert all(reason.startswith("time-lapse") for reason in kept["overruled"].values())
+    assert len(kept["overruled"]) == len(kept["accepted"]) == kept["shots"][0]["accepted"]
+    sheet = (tmp_path / "data" / "contact_sheet.html").read_text()
+    assert "kept in spite of time-lapse" in sheet
+    with pytest.raises(UserError, match=r"--keep=nothing\*: matches no video"):
+        build(videos, tmp_path / "other", keep="nothing*")
+
+
+def test_shots_by_hand_and_times_outside_of_the_video(videos, tmp_path):
+    table = tmp_path / "shots.tsv"
+    table.write_text("file\tfrom\tto\nswaying_0.mkv\t0.5\t2.0\n")
+    finished = build(videos, tmp_path / "data", shots=str(table))
+    entries = {Path(entry["path"]).name: entry for entry in json.loads(report_of(finished).read_text())["videos"]}
+    assert entries["swaying_0.mkv"]["shots"] == [{"from": 0.5, "to": 2.0, "accepted": 1}]
+    assert [accepted["start"] for accepted in entries["swaying_0.mkv"]["accepted"]] == [15]
+    for line, message in {
+        "swaying_0.mkv\t0.5\t99": "0.5 to 99 s lies outside of it, it lasts 2.07 s",
+        "swaying_9.mkv\t0\t1": "line 2 names none of the videos",
+        "swaying_0.mkv\t2\t1": "2 to 1 is no span of time",
+    }.items():
+        table.write_text(f"file\tfrom\tto\n{line}\n")
+        with pytest.raises(UserError, match=message):
+            build(videos, tmp_path / "other", shots=str(table))
+
+
+def report_of(finished: Path) -> Path:
+    return finished.parents[2] / "build_report.json"
