@@ -47,12 +47,12 @@ def get_config(preset: str = "paper") -> ConfigDict:
     # flicker: luma of 255 changes so much (standard deviation over time) ...
     config.filters.max_flicker = 0.85  # ... all over the picture,
     config.filters.max_bands = 1.35  # in bands that run through it,
-    config.filters.max_local_flicker = 0.62  # or where nothing moves
+    config.filters.max_local_flicker = 0.45  # or where nothing moves
     config.filters.moving_percentile = 98.0  # static: this percentile of m(p), the mean over t of |F_t(p)|, ...
     config.filters.min_motion = 0.3  # ... is less; twice what sensor noise of 5 grey levels feigns
     # camera: of the part that can tell motion 95 % move more than ... and so large a share moves as one:
     config.filters.camera_motion, config.filters.camera_share = 0.5, 0.65
-    config.filters.camera_much, config.filters.camera_some = 1.25, 0.18  # or so much more, and so large a share
+    config.filters.camera_much, config.filters.camera_some = 1.25, 0.13  # or so much more, and so large a share
     config.filters.camera_drift = 3.0  # or it drifts so far,
     config.filters.camera_steady, config.filters.camera_drifting = 0.75, 0.4  # so steadily, so large a share
     config.filters.camera_told, config.filters.camera_sides = 0.02, 2  # where less can tell, nothing is said

@@ -170,6 +170,15 @@ def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None
             (common, filters.max_flicker), (bands, filters.max_bands), key=lambda pair: pair[0] / pair[1]
         )
         return f"flicker: light changes by {light:.1f} of 255 all over the picture, {allowed:g} allowed"
+    lit = None
+    if local > filters.max_local_flicker:
+        lit = f"flicker: light changes by {local:.1f} of 255 where nothing moves, {filters.max_local_flicker:g} allowed"
+    moving = float(np.interp(filters.moving_percentile, np.arange(101), measures["motion_percentiles"]))
+    if moving < filters.min_motion:
+        return lit or (
+            f"static: percentile {filters.moving_percentile:g} of the motion is {moving:.2f} px at 256 wide, "
+            f"{filters.min_motion:g} needed"
+        )
     if (reason := _judge_camera(measures, filters)) is not None:
         return reason
     if measures["trend"] > filters.max_trend:
@@ -177,18 +186,7 @@ def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None
             f"time-lapse: {measures['trend']:.0%} of the motion drifts one way and never returns, "
             f"{filters.max_trend:.0%} allowed"
         )
-    if local > filters.max_local_flicker:
-        return (
-            f"flicker: light changes by {local:.1f} of 255 where nothing moves, {filters.max_local_flicker:g} allowed"
-        )
-    percentiles = measures["motion_percentiles"]
-    moving = float(np.interp(filters.moving_percentile, np.arange(101), percentiles))
-    if moving < filters.min_motion:
-        return (
-            f"static: percentile {filters.moving_percentile:g} of the motion is {moving:.2f} px at 256 wide, "
-            f"{filters.min_motion:g} needed"
-        )
-    return None
+    return lit  # last: what a camera or growth uncovers looks like light too
 
 
 def _judge_camera(measures: Mapping[str, Any], filters: ConfigDict) -> str | None:

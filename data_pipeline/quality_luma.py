@@ -15,6 +15,7 @@ from data_pipeline.contact_sheet import encode_jpeg
 _SIDE = 0.5  # s: a fade is judged by what lies so long before and after, ...
 _LASTING = 2.0  # ... and by whether the picture comes back within so long
 _THUMBNAIL = 64, 40
+_SAME, _GAIN = 0.9, 2.0  # pictures that correlate so well, and contrasts no further apart, differ in light only
 _GRID = 0.125  # s: pictures are kept at times 0, g, 2 g, ... with g this or a double, double ... of it,
 _KEPT = 32  # so that no more than this many are
 LOOK = 32, 20  # pixels of the fingerprint's pictures
@@ -105,6 +106,8 @@ def _transition(times: np.ndarray, thumbnails: np.ndarray, now: float) -> tuple[
     span = min(
         np.abs(thumbnails[late] - before).mean((1, 2)).min(), np.abs(thumbnails[early] - after).mean((1, 2)).min()
     )
+    if _same_in_other_light(before, after):
+        span = np.float32(0)
     way, between = after - before, thumbnails[early[-1] : late[0] + 1] - before
     gone = np.tensordot(between, way, axes=2) / max(float(np.sum(way**2)), 1e-6)
     gone = np.maximum.accumulate(np.clip(gone, 0, 1))
@@ -112,6 +115,13 @@ def _transition(times: np.ndarray, thumbnails: np.ndarray, now: float) -> tuple[
         return float(span), 1.0  # a cut
     stray = np.abs(between - gone[:, None, None] * way)[1:-1].mean()
     return float(span), float(stray / max(float(np.abs(way).mean()), 1e-6))
+
+
+def _same_in_other_light(before: np.ndarray, after: np.ndarray) -> bool:
+    """Whether the one is the other times a number not far from 1, plus another: a camera that sets its exposure."""
+    a, b = (picture - picture.mean() for picture in (before, after))
+    common, power = float(np.sum(a * b)), float(np.sum(a * a))
+    return common > _SAME * np.sqrt(power * float(np.sum(b * b))) and 1 / _GAIN < common / max(power, 1e-6) < _GAIN
 
 
 def find_bars(lumas: np.ndarray, bar_luma: float) -> tuple[float, float, float, float]:

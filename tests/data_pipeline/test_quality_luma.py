@@ -140,3 +140,10 @@ def test_crops_mirrored_and_retimed_versions_are_copies_too(write_video, make_pi
     assert find(*lines) == {1: 0, 2: 0, 3: 0, 4: 0}
     backwards = read_timeline(write_video("take.mkv", pictures[::-1]), 24)  # moves otherwise
     assert find(lines[0], backwards) == {}
+
+
+def test_a_step_of_exposure_is_no_fade(swaying):
+    pictures = swaying(150, amplitude=1.0) * 0.7
+    step = 1 + 0.3 * np.clip((np.arange(150) - 60) / 10, 0, 1)
+    assert max(look(pictures * step[:, None, None]).spans) < 1
+    assert reasons(look(pictures * step[:, None, None])) == {}

@@ -18,22 +18,46 @@ def similarity(shift: float, turn: float, zoom: float, width: int = 128, height:
     return np.stack([motion.real, motion.imag], axis=-1).astype(np.float32)
 
 
+EVERYWHERE = np.ones((80, 128), bool)
+
+
 @pytest.mark.parametrize(("shift", "turn", "zoom"), [(3, 0, 0), (0, 0.02, 0), (0, 0, 0.03), (2, 0.01, -0.01)])
-@pytest.mark.parametrize("width", [128, 256])
-def test_the_camera_is_found_behind_what_moves(shift, turn, zoom, width):
-    trajectories = similarity(shift, turn, zoom, width, width * 5 // 8)
-    expected = np.linalg.norm(trajectories[1:], axis=-1).mean() * 256 / width
-    trajectories[:, :, : width // 4] += (np.cos(TIME / 3)[:, None, None, None] * 4 + 6) * width / 256  # a bush
-    motion, share = quality_measures.camera(trajectories)
-    assert motion == pytest.approx(expected, rel=0.05)
-    assert share == pytest.approx(0.75, abs=0.05)
+def test_the_camera_is_found_behind_what_moves(shift, turn, zoom):
+    trajectories = similarity(shift, turn, zoom)
+    expected = 2 * np.linalg.norm(trajectories[1:], axis=-1).mean()
+    trajectories[:, :, :32] += np.cos(TIME / 3)[:, None, None, None] * 2 + 3  # a bush
+    camera = quality_measures.camera(trajectories, EVERYWHERE)
+    assert camera.camera_motion == pytest.approx(expected, rel=0.05)
+    assert camera.camera_share == pytest.approx(0.75, abs=0.05)
+    assert camera.camera_told == 1 and camera.camera_sides == 4 and camera.camera_steady < 0.3
 
 
 def test_a_steady_camera_however_much_moves():
     trajectories = np.zeros((60, 80, 128, 2), np.float32)
     trajectories[:, :, :56, 0] = 3 * SWING[:, None, None]
-    motion, _ = quality_measures.camera(trajectories)
-    assert motion < 0.1
+    camera = quality_measures.camera(trajectories, EVERYWHERE)
+    assert camera.camera_motion < 0.1 and camera.camera_least == 0
+
+
+def test_a_pan_does_not_come_back_whatever_sways_in_it():
+    generator = np.random.default_rng(0)
+    phases, speeds = generator.uniform(0, 6.3, (80, 128)), generator.uniform(0.1, 0.4, (80, 128))
+    trajectories = np.zeros((60, 80, 128, 2), np.float32)
+    trajectories[..., 0] = 2 * np.sin(phases + speeds * TIME[:, None, None])
+    swaying = quality_measures.camera(trajectories, EVERYWHERE)
+    assert swaying.camera_drift < 0.5 and swaying.camera_least > 1
+    trajectories[..., 0] += 0.1 * TIME[:, None, None]
+    panned = quality_measures.camera(trajectories, EVERYWHERE)
+    assert panned.camera_drift == pytest.approx(12, abs=1)
+    assert panned.camera_steady > 0.9 and panned.camera_drifting > 0.8 and panned.camera_share < 0.3
+
+
+def test_only_texture_in_two_directions_tells_motion():
+    picture = np.full((80, 128), 120.0, np.float32)
+    picture[:, :40] += np.random.default_rng(0).normal(0, 20, (80, 40))
+    picture[:, 80:] += 60  # an edge, along which motion does not show
+    told = quality_measures.find_texture(picture)
+    assert told[:, :38].all() and not told[8:-8, 50:].any()
 
 
 def test_trend_of_a_ramp_a_sine_and_rest():
@@ -47,19 +71,50 @@ def test_trend_of_a_ramp_a_sine_and_rest():
     assert quality_measures.trend(field) == pytest.approx(6 / np.pi**2, abs=0.02)
 
 
-def test_flicker_is_what_motion_does_not_explain():
-    generator = np.random.default_rng(0)
-    wide = generator.integers(80, 160, (80, 148, 3))
+def moving_picture() -> tuple[np.ndarray, np.ndarray]:
+    """A texture that swings: luma [60, 80, 128] and its motion."""
+    wide = np.random.default_rng(0).integers(80, 160, (80, 148)).astype(np.float32)
     shift = np.round(6 * SWING).astype(int)
-    pictures = np.stack([wide[:, 10 - s : 138 - s] for s in shift]).astype(np.uint8)
-    trajectories = np.zeros((60, 80, 128, 2), np.float32)
-    trajectories[..., 0] = shift[:, None, None]
-    assert quality_measures.flicker(pictures, trajectories) < 0.01
-    light = np.zeros((60, 80, 128))
-    light[:, 16:48, 32:64] = 10 * SWING[:, None, None]
-    flickering = np.clip(pictures[:1] + light[..., None], 0, 255).astype(np.uint8)
-    expected = 10 * SWING.std()
-    assert quality_measures.flicker(flickering, 0 * trajectories) == pytest.approx(expected, abs=0.7)
-    spots = pictures.copy()
-    spots[TIME % 2 == 1, ::2, ::2] = 255  # a quarter of the pixels: what a flow misses of a texture
-    assert quality_measures.flicker(spots, trajectories) < 1
+    motion = np.zeros((60, 80, 128, 2), np.float32)
+    motion[..., 0] = shift[:, None, None]
+    return np.stack([wide[:, 10 - s : 138 - s] for s in shift]), motion
+
+
+def test_light_that_all_of_the_picture_shares():
+    luma, motion = moving_picture()
+    assert max(quality_measures.common_light(luma, motion)) < 0.01
+    flicker = 10 * SWING[:, None, None]
+    assert quality_measures.common_light(luma + flicker, motion) == pytest.approx((10 * SWING.std(),) * 2, abs=0.3)
+    phase = 2 * np.pi * (np.arange(80) / 80 + TIME[:, None] / 9)
+    bands = 10 * np.sin(phase)[:, :, None]
+    common, rows = quality_measures.common_light(luma + bands, motion)
+    assert common < 3 and rows == pytest.approx(7, abs=0.7)
+
+
+def test_what_the_flow_missed_and_shading_that_turns_with_a_cloth_are_no_flicker():
+    luma, motion = moving_picture()
+    spots = luma.copy()
+    spots[TIME % 2 == 1, ::2, ::2] = 255
+    assert max(quality_measures.common_light(spots, motion)) < 1
+    y, x = np.mgrid[:80, :128]
+    waves = 30 * np.sin(2 * np.pi * (x / 34 + y / 47 - TIME[:, None, None] / 20))
+    assert max(quality_measures.common_light(luma + waves, motion)) < 4
+
+
+def test_a_light_on_what_stands_still():
+    luma, motion = moving_picture()
+    luma[:, :, 40:], motion[:, :, 40:] = luma[:1, :, 40:], 0
+    assert quality_measures.local_light(luma, motion) < 0.01
+    lit = luma.copy()
+    lit[:, 20:60, 60:110] += 5 * SWING[:, None, None]
+    assert quality_measures.local_light(lit, motion) == pytest.approx(5 * SWING.std(), rel=0.1)
+    assert quality_measures.local_light(lit, motion + 3 * SWING[:, None, None, None]) == 0  # nothing stands still
+
+
+def test_a_shadow_that_sways_on_a_blank_wall_is_no_light():
+    luma, motion = np.full((60, 80, 128), 180, np.float32), np.zeros((60, 80, 128, 2), np.float32)
+    x = np.arange(128)
+    for t, swing in enumerate(SWING):
+        luma[t] -= 80 * np.exp(-(((x - 64 - 8 * swing) / 9) ** 2))
+    motion[:, :, 40:88, 0] = 8 * SWING[:, None, None]  # flow sees its edges
+    assert quality_measures.local_light(luma, motion) < 0.4
