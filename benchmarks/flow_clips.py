@@ -1,6 +1,6 @@
 """Optical flow over whole clips against the exact motion of procedural scenes.
 
-    python benchmarks/flow_clips.py --out=FOLDER [--clips=8] [--width=256] [--methods=fast,accurate]
+    python benchmarks/flow_clips.py --out=FOLDER [--clips=8] [--width=256] [--wind=1] [--methods=fast,accurate]
 
 Motion is estimated from frame 0 to each of the 149 others, as the data set's builder does. Counted are the moving
 pixels: mean |F_t| over the clip above 0.5 px at a width of 256, and never hidden nor outside.
@@ -35,6 +35,7 @@ FLAGS = flags.FlagValues()
 flags.DEFINE_string("out", None, "folder for flow_clips.png", flag_values=FLAGS)
 flags.DEFINE_integer("clips", 8, "scenes, of seeds `seed`, `seed` + 1, ...", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "of the first scene", lower_bound=0, flag_values=FLAGS)
+flags.DEFINE_float("wind", 1.0, "times the usual strength, at most 3", flag_values=FLAGS)
 flags.DEFINE_integer("width", 256, "px; the height is 5 / 8 of it", lower_bound=64, flag_values=FLAGS)
 flags.DEFINE_list("methods", ["fast", "accurate", "DIS medium"], "columns of the table", flag_values=FLAGS)
 
@@ -137,7 +138,7 @@ def main(arguments: list[str]) -> None:
         raise UserError("--out: name the folder for flow_clips.png")
     tallies = {name: Tally() for name in FLAGS.methods}
     for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.clips):
-        clip = render_clip(seed, width=FLAGS.width, height=FLAGS.width * 5 // 8, num_frames=FRAMES)
+        clip = render_clip(seed, width=FLAGS.width, height=FLAGS.width * 5 // 8, num_frames=FRAMES, wind=FLAGS.wind)
         moving = moving_pixels(clip.trajectories, clip.visibility)
         for name, tally in tallies.items():
             began = time.perf_counter()

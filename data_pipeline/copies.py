@@ -16,6 +16,7 @@ from data_pipeline.quality_luma import LOOK, unpack
 _CROPS = {1.0: 1, 0.9: 3, 0.8: 5, 0.7: 5, 0.6: 5}  # what is left of width and height: places tried along each
 _COARSE = 16, 10  # pixels at which fingerprints are compared
 _BATCH = 64
+_STRONG = 0.1  # of the pixels: those that change most
 _TRIED = 4  # crops that look most alike
 Box = tuple[float, float, float, float]
 """left, top, right, bottom as shares of the picture"""
@@ -57,15 +58,27 @@ def _shows(looks: list[np.ndarray], changes: list[str], whole: int, part: int, f
     of_whole, of_part = (unpack(changes[i]).reshape(-1, *LOOK[::-1]) for i in (whole, part))
     for step in (1, -1):
         look = _part(looks[part][:, ::step], BOXES[0])
-        moments = np.stack([_resize(moment[:, ::step], _COARSE, BOXES[0]) for moment in of_part]).ravel()
+        moments = _coarse(of_part[:, :, ::step], BOXES[0])
         likeness = np.array([_part(looks[whole], box) @ look for box in BOXES])
         for k in np.argsort(likeness)[: -1 - _TRIED : -1]:
             if likeness[k] < filters.copy_appearance:
                 break
-            seen = np.stack([_resize(moment, _COARSE, BOXES[k]) for moment in of_whole]).ravel()
-            if seen @ moments > filters.copy_changes * float(np.linalg.norm(seen) * np.linalg.norm(moments)):
+            if _agreement(_coarse(of_whole, BOXES[k]), moments) >= filters.copy_changes:
                 return True
     return False
+
+
+def _coarse(moments: np.ndarray, box: Box) -> np.ndarray:
+    """Parts of [n, h, w]: [n, pixels]."""
+    return np.stack([_resize(moment, _COARSE, box).ravel() for moment in moments])
+
+
+def _agreement(first: np.ndarray, second: np.ndarray) -> float:
+    """Correlation of changes [n, pixels] where the first are strongest: elsewhere may be but a coder's noise."""
+    power = np.sum(first**2, axis=0)
+    strong = power >= np.percentile(power, 100 * (1 - _STRONG))
+    a, b = first[:, strong].ravel(), second[:, strong].ravel()
+    return float(a @ b) / max(float(np.linalg.norm(a) * np.linalg.norm(b)), 1e-6)
 
 
 def _part(picture: np.ndarray, box: Box) -> np.ndarray:

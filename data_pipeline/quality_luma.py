@@ -150,7 +150,7 @@ def _bar(brightest: np.ndarray, mean: np.ndarray, bar_luma: float) -> int:
 
 
 def _fingerprint(tiny: np.ndarray, bars: tuple[float, float, float, float]) -> tuple[str, str]:
-    """The mean picture [20, 32], and how the picture departs from it at even shares of the video [n, 20, 32].
+    """The mean picture [20, 32], and how the picture departs from it in even shares of the video [n, 20, 32].
 
     Each of unit length, int8 in base64. `tiny` are pictures [t, 20, 32] in equal steps of time.
     """
@@ -159,10 +159,11 @@ def _fingerprint(tiny: np.ndarray, bars: tuple[float, float, float, float]) -> t
     inner = left, top, width - right, height - bottom
     seen = np.stack([_resize(picture, LOOK, inner) for picture in tiny]) if any(bars) else tiny
     mean = seen.mean(axis=0)
-    places = np.linspace(0, len(seen) - 1, _MOMENTS)
-    low = np.floor(places).astype(int)
-    high, share = np.minimum(low + 1, len(seen) - 1), (places - low)[:, None, None]
-    moments = (1 - share) * seen[low] + share * seen[high] - mean
+    edges = np.linspace(0, len(seen), _MOMENTS + 1)
+    sums = np.concatenate([np.zeros_like(seen[:1]), np.cumsum(seen - mean, axis=0, dtype=np.float64)])
+    low = np.minimum(np.floor(edges).astype(int), len(seen) - 1)
+    whole = sums[low] + (edges - low)[:, None, None] * (seen[low] - mean)
+    moments = np.diff(whole, axis=0).astype(np.float32)
     return _pack(mean - mean.mean()), _pack(moments)
 
 
