@@ -42,14 +42,15 @@ def judge(tmp_path, write_video):
 
 
 WITHOUT_FLOW = ("cut", "fade", "dissolve", "duplicates")
-WITH_FLOW = ("good", "letterbox", "pillarbox", "pan", "zoom", "shake", "flicker", "tea light", "time-lapse", "still")
+WITH_FLOW = ("good", "letterbox", "pillarbox", "pan", "tilt", "drift", "zoom", "shake", "time-lapse", "still")
+LIGHT = ("flicker", "tea light", "exposure step", "clouds", "lamp")
 
 
 def test_every_fault_is_tried(made):
-    assert {*WITHOUT_FLOW, *WITH_FLOW} == set(made.FAULTS)
+    assert {*WITHOUT_FLOW, *WITH_FLOW, *LIGHT} == set(made.FAULTS)
 
 
-@pytest.mark.parametrize("fault", WITHOUT_FLOW + WITH_FLOW)
+@pytest.mark.parametrize("fault", WITHOUT_FLOW + WITH_FLOW + LIGHT)
 def test_the_right_reason(made, scene, judge, fault):
     spoil, expected = made.FAULTS[fault]
     reason, timeline = judge(spoil(scene))
