@@ -179,9 +179,11 @@ def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None
             f"static: percentile {filters.moving_percentile:g} of the motion is {moving:.2f} px at 256 wide, "
             f"{filters.min_motion:g} needed"
         )
-    if (reason := _judge_camera(measures, filters)) is not None:
+    together = max(measures["camera_share"], measures["camera_drifting"])
+    grows = measures["trend"] > filters.max_trend
+    if not (grows and together < filters.camera_drifting) and (reason := _judge_camera(measures, filters)) is not None:
         return reason
-    if measures["trend"] > filters.max_trend:
+    if grows:
         return (
             f"time-lapse: {measures['trend']:.0%} of the motion drifts one way and never returns, "
             f"{filters.max_trend:.0%} allowed"

@@ -15,7 +15,7 @@ from data_pipeline.contact_sheet import encode_jpeg
 _SIDE = 0.5  # s: a fade is judged by what lies so long before and after, ...
 _LASTING = 2.0  # ... and by whether the picture comes back within so long
 _THUMBNAIL = 64, 40
-_SAME, _GAIN = 0.9, 2.0  # pictures that correlate so well, and contrasts no further apart, differ in light only
+_SAME, _GAIN = 0.8, 2.0  # pictures that correlate so well, and contrasts no further apart, differ in light only
 _GRID = 0.125  # s: pictures are kept at times 0, g, 2 g, ... with g this or a double, double ... of it,
 _KEPT = 32  # so that no more than this many are
 LOOK = 32, 20  # pixels of the fingerprint's pictures
