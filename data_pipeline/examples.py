@@ -20,12 +20,13 @@ import numpy as np
 from flax import serialization
 from ml_collections import ConfigDict
 
-from data_pipeline import contact_sheet, decoding, evidence, isolation, quality, quality_measures, trajectories, video
+from data_pipeline import contact_sheet, evidence, isolation, quality, quality_measures, trajectories, video
 from data_pipeline.failures import StoreUnwritable
 from gid_jax.data import codec
 from gid_jax.data.clip_codec import encode_clip
 from gid_jax.errors import UserError
 from gid_jax.motion.spectrum import to_spectrum
+from gid_jax.video import decoding
 
 MOST_CLIP_BYTES = 8_000_000  # of a reference clip of 256 x 160; others in proportion
 RECIPE = 5  # raise it when the same video and settings are to give other bytes

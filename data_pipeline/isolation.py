@@ -18,8 +18,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from data_pipeline import decoding
 from gid_jax.errors import UserError
+from gid_jax.video import decoding
 
 PATIENCE = 120  # s without a frame; time during which this process itself was stopped does not count
 MEMORY = 2 << 30  # bytes of data; a frame of 7680 x 4320 in 16 bits with its references takes half of it

@@ -17,9 +17,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from PIL import Image
 
-from data_pipeline.decoding import Shot, decode
 from data_pipeline.quality_luma import LumaPass
 from gid_jax.errors import UserError
+from gid_jax.video.decoding import Shot, decode
 
 Bars = tuple[float, float, float, float]
 """What black bars take of a picture: left, top, right, bottom, as shares of its width and height."""

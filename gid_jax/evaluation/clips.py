@@ -6,18 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import av
 import numpy as np
-from av.stream import Disposition
 from av.video.reformatter import VideoReformatter
 from jaxtyping import UInt8
 from PIL import Image, ImageSequence
 
 from gid_jax.errors import UserError
+from gid_jax.video.decoding import decode
 
 VIDEOS = (".mp4", ".webm", ".gif", ".mov", ".m4v", ".mkv", ".avi")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
-_SHARE_THERE = 0.9  # of the declared length; less is a file that was cut
 
 
 class ClipError(Exception):
@@ -118,29 +116,10 @@ def _read_gif(path: Path) -> Iterator[np.ndarray]:
 
 
 def _read_video(path: Path) -> Iterator[np.ndarray]:
-    """In order of presentation, upright. The file is opened by descriptor, which keeps playlists from drawing in
-    others."""
-    end, declared, reformatter = 0.0, 0.0, VideoReformatter()
+    reformatter = VideoReformatter()
     try:
-        with path.open("rb") as file:
-            options = {"fd": str(file.fileno()), "protocol_whitelist": "fd"}
-            with av.open("fd:", options=options, metadata_errors="ignore") as container:
-                moving = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
-                if not moving:
-                    raise ClipError("it has no moving picture")
-                stream = moving[0]
-                start = float((stream.start_time or 0) * (stream.time_base or 0))
-                declared = float((stream.duration or 0) * (stream.time_base or 0))
-                usual = 1 / float(stream.average_rate or 30)
-                for frame in container.decode(stream):
-                    if frame.is_corrupt:
-                        raise ClipError("a frame is incomplete")
-                    end = (end if frame.time is None else frame.time - start) + usual
-                    picture = reformatter.reformat(frame, format="rgb24").to_ndarray()
-                    yield np.ascontiguousarray(np.rot90(picture, round(frame.rotation / 90) % 4))
-    except (OSError, ValueError, av.error.FFmpegError) as error:
-        raise ClipError(f"it cannot be decoded ({getattr(error, 'strerror', None) or error})") from error
-    if not end:
-        raise ClipError("it has no frame")
-    if end < _SHARE_THERE * declared - 0.1:
-        raise ClipError(f"it is cut, only {end:.1f} of {declared:.1f} s are there")
+        for shot in decode(path):
+            picture = reformatter.reformat(shot.frame, format="rgb24").to_ndarray()
+            yield np.ascontiguousarray(shot.orientation.apply(picture))
+    except UserError as error:
+        raise ClipError(str(error).removeprefix(f"{path}: ").split(";")[0]) from error

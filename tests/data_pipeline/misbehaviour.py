@@ -5,7 +5,7 @@ import signal
 import time
 from pathlib import Path
 
-from data_pipeline import decoding
+from gid_jax.video import decoding
 
 
 def shout(path: Path, count: int):

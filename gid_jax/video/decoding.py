@@ -21,8 +21,8 @@ import numpy as np
 from av.stream import Disposition
 from av.video.reformatter import ColorTrc
 
-from data_pipeline.mending import Mender
 from gid_jax.errors import UserError
+from gid_jax.video.mending import Mender
 
 MAX_GAP = 60.0  # s from one frame to the next; more is a damaged time stamp, and would repeat a frame for years
 _NO_TIMESTAMPS = 0x80  # AVFMT_NOTIMESTAMPS

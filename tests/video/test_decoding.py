@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 
-from data_pipeline import decoding, isolation, mending, video
+from data_pipeline import isolation, video
 from gid_jax.errors import UserError
+from gid_jax.video import decoding, mending
 
 WIDTH, HEIGHT, COUNT, FPS = 96, 64, 24, 30
 MARKS = {"upper left": (220, 20, 20), "upper right": (20, 200, 20), "lower left": (20, 20, 220)}

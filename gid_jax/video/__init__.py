@@ -1,0 +1,1 @@
+"""Video files to their frames, as they are meant to be shown."""
