@@ -205,7 +205,7 @@ def local_light(luma: np.ndarray, motion: np.ndarray) -> float:
     """
     length = np.linalg.norm(motion, axis=-1) * (_WIDTH / luma.shape[2])
     moves = (length.mean(axis=0) > _STILL) | (np.percentile(length, 98, axis=0) > _MOST)
-    still = ~ndimage.binary_dilation(moves, iterations=_BESIDE)
+    still = ~ndimage.binary_dilation(_visited(motion, moves), iterations=_BESIDE)
     change = np.where(still, luma - luma[:1], np.nan)
     parts, there = _cut(change, _PARTS), _cut(still[None], _PARTS)[0].mean(axis=(2, 3)) >= 0.5
     least = round(_LIT * there.size)
@@ -218,6 +218,17 @@ def local_light(luma: np.ndarray, motion: np.ndarray) -> float:
     follows = amplitudes**2 > _ONE_LIGHT * courses.var(axis=0)
     amplitudes = np.where(follows, amplitudes * np.sign(amplitudes[follows].sum()), 0)
     return max(0.0, float(np.sort(amplitudes)[-least]))
+
+
+def _visited(motion: np.ndarray, moves: np.ndarray) -> np.ndarray:
+    """bool [h, w]: what moves in the first picture, and wherever that comes in the others."""
+    height, width = moves.shape
+    y, x = np.nonzero(moves)
+    ends = np.rint(motion[:, y, x] + np.stack([x, y], axis=-1)).astype(int)
+    inside = (ends >= 0).all(axis=-1) & (ends < (width, height)).all(axis=-1)
+    visited = moves.copy()
+    visited[ends[inside][:, 1], ends[inside][:, 0]] = True
+    return visited
 
 
 def _cut(planes: np.ndarray, parts: tuple[int, int]) -> np.ndarray:

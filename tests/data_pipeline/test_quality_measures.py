@@ -118,3 +118,12 @@ def test_a_shadow_that_sways_on_a_blank_wall_is_no_light():
         luma[t] -= 80 * np.exp(-(((x - 64 - 8 * swing) / 9) ** 2))
     motion[:, :, 40:88, 0] = 8 * SWING[:, None, None]  # flow sees its edges
     assert quality_measures.local_light(luma, motion) < 0.4
+
+
+def test_what_passes_before_a_blank_wall_is_no_light():
+    luma, motion = np.full((60, 80, 128), 180, np.float32), np.zeros((60, 80, 128, 2), np.float32)
+    shift = np.round(24 * SWING).astype(int)
+    motion[:, 20:60, 40:60, 0] = shift[:, None, None]
+    for t, s in enumerate(shift):
+        luma[t, 20:60, 40 + s : 60 + s] = 60
+    assert quality_measures.local_light(luma, motion) < 0.01
