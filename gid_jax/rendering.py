@@ -18,7 +18,7 @@ from jaxtyping import Array, ArrayLike, Float, UInt8
 from gid_jax.models.network import Network, Params
 from gid_jax.models.renderer import Encoded, Renderer
 
-TILE = 2_000_000  # pixels that are rendered at once
+TILE = 1_250_000  # pixels that are rendered at once
 TOGETHER = 8  # frames of one call
 CANVAS = 150_000_000  # bytes that they may take
 
@@ -96,8 +96,9 @@ class _Scene:
         renderer = network.bind(params)
         self._stride, self._reach, self._features_reach = renderer.stride, renderer.reach, renderer.features_reach
         pad = [(0, -side % self._stride) for side in image.shape[:2]]
-        self._image = np.pad(image, [*pad, (0, 0)], mode="reflect")
-        self._weight = np.pad(weight, pad, mode="reflect")
+        odd = any(after for _, after in pad)  # else the copies, of large pictures, are spared
+        self._image = np.pad(image, [*pad, (0, 0)], mode="reflect") if odd else image
+        self._weight = np.pad(weight, pad, mode="reflect") if odd else weight
         self._size = self._weight.shape
         self._encoded: Encoded | None = None
         self._pooled: Array | None = None

@@ -34,7 +34,14 @@ def define_flags(values: flags.FlagValues) -> None:
     cli.DEFINE_float(
         "guidance", generate.GUIDANCE, "classifier-free guidance w; 0 is none", lower_bound=0.0, flag_values=values
     )
-    cli.DEFINE_float("magnify", 1.0, "how many times as far everything moves", flag_values=values)
+    cli.DEFINE_float(
+        "magnify",
+        1.0,
+        "how many times as far everything moves",
+        lower_bound=-1e6,
+        upper_bound=1e6,  # float32 holds it
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "longest_side",
         1280,

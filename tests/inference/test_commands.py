@@ -84,6 +84,7 @@ def test_a_large_photo_is_shrunk_unless_told_otherwise(inputs, capsys, monkeypat
         (["photo.png", "--out=v.mp4", "--bundle=bundle", "--seed=-1"], "--seed=-1"),
         (["photo.png", "--out=v.mp4", "--bundle=bundle", f"--seed={2**63}"], f"--seed={2**63}"),
         (["photo.png", "--out=v.mp4", "--bundle=bundle", "--guidance=nan"], "--guidance=nan"),
+        (["photo.png", "--out=v.mp4", "--bundle=bundle", "--magnify=1e39"], "--magnify=1e39"),
         (["--out=v.mp4", "--bundle=bundle"], "one picture"),
     ],
 )
