@@ -19,6 +19,7 @@ from gid_jax.models.network import Network, Params
 from gid_jax.models.renderer import Encoded, Renderer
 
 TILE = 1_250_000  # pixels that are rendered at once
+SHARE = 0.65  # of that in a tile of a larger picture, which takes memory itself
 TOGETHER = 8  # frames of one call
 CANVAS = 150_000_000  # bytes that they may take
 
@@ -92,7 +93,7 @@ class _Scene:
 
     def __init__(self, network: Network[Renderer], params: Params, image: np.ndarray, weight: np.ndarray, limit: int):
         self.height, self.width = image.shape[:2]
-        self._network, self._params, self._limit = network, params, limit
+        self._network, self._params, self._limit = network, params, int(SHARE * limit)
         renderer = network.bind(params)
         self._stride, self._reach, self._features_reach = renderer.stride, renderer.reach, renderer.features_reach
         pad = [(0, -side % self._stride) for side in image.shape[:2]]

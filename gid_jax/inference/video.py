@@ -23,7 +23,7 @@ CODECS = {
     ".webm": ("libvpx-vp9", {"crf": "24", "b": "0", "deadline": "good", "cpu-used": "4", "row-mt": "1"}),
 }
 LOOKAHEAD = {"libx264": ("rc-lookahead", 40), "libvpx-vp9": ("lag-in-frames", 25)}  # frames, the codecs' defaults
-PIXELS_AHEAD = 50_000_000  # in them: an encoder keeps all, at 12 megapixels 40 frames take 2 GB
+PIXELS_AHEAD = 36_000_000  # in them: an encoder keeps all, at 12 megapixels 40 frames take 2 GB
 SUFFIXES = (*CODECS, ".gif", ".png")
 LONGEST_SIDE = {".mp4": 16384, ".webm": 65536, ".gif": 65535}  # px: of x264, of VP9, of the format
 LARGEST_FRAME = 2**31 // 8  # px with 128 more on each axis: what FFmpeg takes
@@ -105,7 +105,7 @@ def _first(path: Path, frames: Iterator[np.ndarray]) -> np.ndarray:
 def _write_encoded(path: Path, frames: Iterator[np.ndarray], fps: float, codec: str, options: dict[str, str]) -> None:
     first = _first(path, frames)
     name, most = LOOKAHEAD[codec]
-    options = options | {name: str(min(most, max(4, PIXELS_AHEAD // first[..., 0].size)))}
+    options = options | {name: str(min(most, max(2, PIXELS_AHEAD // first[..., 0].size)))}
     with av.open(str(path), "w", options={"movflags": "+faststart"} if codec == "libx264" else {}) as container:
         stream = container.add_stream(codec, rate=Fraction(fps).limit_denominator(1001), options=options)
         assert isinstance(stream, av.VideoStream)
