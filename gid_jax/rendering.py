@@ -21,7 +21,7 @@ from gid_jax.models.renderer import Encoded, Renderer
 TILE = 1_250_000  # pixels that are rendered at once
 SHARE = 0.65  # of that in a tile of a larger picture, which takes memory itself
 TOGETHER = 8  # frames of one call
-CANVAS = 150_000_000  # bytes that they may take
+CANVAS = 110_000_000  # bytes that they may take
 
 
 def render(
