@@ -1,6 +1,8 @@
 """Settings of every test: eight fake devices, shape checks, no silent broadcasting, warnings are errors."""
 
 import os
+import signal
+import threading
 from pathlib import Path
 
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -11,6 +13,9 @@ import jax
 import pytest
 from jaxtyping import install_import_hook
 
+if threading.current_thread() is threading.main_thread():
+    # A shell's background jobs, and their children, ignore the Ctrl-C that tests send.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 jax.config.update("jax_num_cpu_devices", 8)
 jax.config.update("jax_numpy_rank_promotion", "raise")
 jax.config.update("jax_debug_key_reuse", True)
