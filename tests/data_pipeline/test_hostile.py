@@ -102,7 +102,7 @@ def fill(folder: Path, whole: dict[str, bytes], write_video, make_pictures) -> d
     film("ten_bits.mkv", swaying[0], None, pix_fmt="yuv420p10le")
     film("alpha.mkv", swaying[1], None, pix_fmt="yuva420p")
     film("rotated.mp4", swaying[2], None, codec="libx264", pix_fmt="yuv420p", rotation=90)
-    film("upside_down.mp4", swaying[3], None, codec="libx264", pix_fmt="yuv420p", rotation=180)
+    film("upside_down.mp4", swaying[3][:, ::-1, ::-1], None, codec="libx264", pix_fmt="yuv420p", rotation=180)
     film("variable_rate.mkv", swaying[4], None, times=np.cumsum(rng.uniform(0.02, 0.05, 155)))
     film("odd_size.mkv", make_pictures(155, 41, 67, seed=9), None)
     film("one_frame.mkv", swaying[0][:1], "too short")
