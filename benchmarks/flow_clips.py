@@ -1,6 +1,7 @@
 """Optical flow over whole clips against the exact motion of procedural scenes.
 
-    python benchmarks/flow_clips.py --out=FOLDER [--clips=8] [--width=256] [--wind=1] [--methods=fast,accurate]
+    python benchmarks/flow_clips.py --out=FOLDER [--clips=8] [--width=256] [--wind=1] [--scenes=flames,corn]
+        [--methods=fast,accurate]
 
 Motion is estimated from frame 0 to each of the 149 others, as the data set's builder does. Counted are the moving
 pixels: mean |F_t| over the clip above 0.5 px at a width of 256, and never hidden nor outside.
@@ -8,12 +9,17 @@ pixels: mean |F_t| over the clip above 0.5 px at a width of 256, and never hidde
 Amplitude, k = 1 ... 8: 20 log10(|S_estimated(k)| / |S_exact(k)|) dB with |S| over both components, of each such
 pixel; the median over the pixels of all clips, of the error and of its absolute value. Both also by place: `edge`
 pixels touch one whose exact motion differs by more than half of their own (time averages), `inner` pixels touch none.
-End-point error: mean |F_estimated - F_exact| over these pixels against t, px. Drift: the slope b of the fit
-a + b t + c mean |F_t| to it. Jump: mean |E_(t+1) - E_t| of the error E over mean |F_(t+1) - F_t| of the exact motion.
+End-point error: mean |F_estimated - F_exact| over these pixels against t; also its median over pixels and times, and
+by the exact length |F_t| its mean and the share that is lost, in error by more than 2 px and half that length. Drift:
+the slope b of the fit a + b t + c mean |F_t| to it. Jump: mean |E_(t+1) - E_t| of the error E over mean
+|F_(t+1) - F_t| of the exact motion.
+At rest: mean |F| over all pixels whose exact motion is 0, mean of the clips. Stopped: the share of the exact motion of
+all pixels that is estimated to be exactly 0 (`data_pipeline.emptiness`). All lengths are px at a width of 256.
 """
 
 import json
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import matplotlib
@@ -36,11 +42,14 @@ flags.DEFINE_string("out", None, "folder for flow_clips.png", flag_values=FLAGS)
 flags.DEFINE_integer("clips", 8, "scenes, of seeds `seed`, `seed` + 1, ...", lower_bound=1, flag_values=FLAGS)
 flags.DEFINE_integer("seed", 0, "of the first scene", lower_bound=0, flag_values=FLAGS)
 flags.DEFINE_float("wind", 1.0, "times the usual strength, at most 3", flag_values=FLAGS)
+flags.DEFINE_list("scenes", None, "kinds of scenes to choose from; default: those of training", flag_values=FLAGS)
 flags.DEFINE_integer("width", 256, "px; the height is 5 / 8 of it", lower_bound=64, flag_values=FLAGS)
 flags.DEFINE_list("methods", ["fast", "accurate", "DIS medium"], "columns of the table", flag_values=FLAGS)
 
 FRAMES = 150
 BINS = slice(1, 9)
+LENGTHS = (0, 2, 5, 10, 20)
+"""px; where one class of exact lengths ends and the next begins"""
 
 
 def moving_pixels(exact: np.ndarray, visibility: np.ndarray) -> np.ndarray:
@@ -74,8 +83,11 @@ class Tally:
         self.error_sum, self.pixels = np.zeros(FRAMES), 0
         self.length_sum = np.zeros(FRAMES)
         self.jump, self.step, self.seconds = 0.0, 0.0, 0.0
+        self.distances, self.lengths = [], []
+        self.rest, self.stopped, self.moved = [], 0.0, 0.0
 
     def add(self, estimated: np.ndarray, exact: np.ndarray, moving: np.ndarray) -> None:
+        """Trajectories [t, h, w, 2] in px at 256 wide, of which the pixels `moving` [h, w] count."""
         self.decibels.append(20 * np.log10(moduli(estimated)[:, moving] / moduli(exact)[:, moving]))
         self.edge.append(edge_pixels(exact)[moving])
         error = (estimated - exact)[:, moving]
@@ -84,6 +96,12 @@ class Tally:
         self.pixels += int(moving.sum())
         self.jump += np.linalg.norm(np.diff(error, axis=0), axis=-1).sum()
         self.step += np.linalg.norm(np.diff(exact[:, moving], axis=0), axis=-1).sum()
+        self.distances.append(np.linalg.norm(error[1:], axis=-1).ravel())
+        self.lengths.append(np.linalg.norm(exact[1:, moving], axis=-1).ravel())
+        length = np.linalg.norm(exact, axis=-1).mean(axis=0)
+        self.rest.append(np.linalg.norm(estimated[:, length == 0], axis=-1).mean())
+        self.stopped += length[(estimated == 0).all(axis=(0, 3))].sum()
+        self.moved += length.sum()
 
     @property
     def error(self) -> np.ndarray:
@@ -105,7 +123,18 @@ class Tally:
         figures |= {f"dB k = {k}": float(np.median(row)) for k, row in enumerate(decibels, start=1)}
         figures |= {f"|dB| k = {k}": float(np.median(np.abs(row))) for k, row in enumerate(decibels, start=1)}
         figures |= {f"error px t = {t}": float(self.error[t]) for t in (1, 5, 20, 50, 75, 100, 125, 149)}
-        figures["error px, mean"] = float(self.error[1:].mean())
+        distances, lengths = np.concatenate(self.distances), np.concatenate(self.lengths)
+        figures["error px, mean"] = float(distances.mean())
+        figures["error px, median"] = float(np.median(distances))
+        lost = distances > np.maximum(2, 0.5 * lengths)
+        figures["lost"] = float(lost.mean())
+        for low, high in pairwise((*LENGTHS, np.inf)):
+            of_class = (lengths >= low) & (lengths < high)
+            for row, values in (("error px", distances), ("lost", lost)):
+                if of_class.any():
+                    figures[f"{row}, {low} to {high:g} px"] = float(values[of_class].mean())
+        figures["at rest px"] = float(np.mean(self.rest))
+        figures["stopped"] = float(self.stopped / self.moved)
         regressors = np.stack([np.ones(FRAMES), np.arange(FRAMES), self.length], axis=1)[1:]
         figures["drift px in 100 frames"] = float(100 * np.linalg.lstsq(regressors, self.error[1:])[0][1])
         figures["jump"] = float(self.jump / self.step)
@@ -138,13 +167,21 @@ def main(arguments: list[str]) -> None:
         raise UserError("--out: name the folder for flow_clips.png")
     tallies = {name: Tally() for name in FLAGS.methods}
     for seed in range(FLAGS.seed, FLAGS.seed + FLAGS.clips):
-        clip = render_clip(seed, width=FLAGS.width, height=FLAGS.width * 5 // 8, num_frames=FRAMES, wind=FLAGS.wind)
+        clip = render_clip(
+            seed,
+            width=FLAGS.width,
+            height=FLAGS.width * 5 // 8,
+            num_frames=FRAMES,
+            kinds=FLAGS.scenes,
+            wind=FLAGS.wind,
+        )
+        to_256 = 256 / FLAGS.width
         moving = moving_pixels(clip.trajectories, clip.visibility)
         for name, tally in tallies.items():
             began = time.perf_counter()
             estimated = estimate_trajectories(clip.frames, name, lambda a, b, name: methods[name](a, b))
             tally.seconds += time.perf_counter() - began
-            tally.add(estimated, clip.trajectories, moving)
+            tally.add(to_256 * estimated, to_256 * clip.trajectories, moving)
             decibels = np.median(tally.decibels[-1])
             print(f"seed {seed} {clip.scene:9s} moving {moving.mean():.2f} {name:12s} {decibels:6.2f} dB", flush=True)
     table = {name: tally.figures() for name, tally in tallies.items()}

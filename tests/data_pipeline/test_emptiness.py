@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from data_pipeline.emptiness import find_empty
 from data_pipeline.procedural import render_clip
@@ -54,3 +55,38 @@ def test_motion_that_flow_carries_into_the_dark_is_stopped(width):
     assert stopped[rests].mean() > 0.6
     moves = np.linalg.norm(clip.trajectories, axis=-1).mean(axis=0) * 256 / width > 0.5
     assert stopped[moves].mean() < 0.02
+
+
+@pytest.mark.parametrize("width", [96, 128])
+def test_the_rim_of_a_flame_rests(width):
+    clip = render_clip(1, width=width, height=width * 5 // 8, num_frames=60, kinds=["flames"])
+    rests = np.linalg.norm(clip.trajectories, axis=-1).max(axis=0) == 0
+    distance = ndimage.distance_transform_edt(rests)
+    rim = rests & (distance <= 1)
+    empty = find_empty(clip.frames)
+    assert empty[rim].mean() > 0.45
+    assert empty[~rests].mean() < 0.002
+
+
+def swinging(half_width: float, reach: float, contrast: float) -> tuple[np.ndarray, np.ndarray]:
+    """A plain vertical bar that swings before a plain wall by `reach` px, and which pixels it covers at first."""
+    x = np.broadcast_to(np.arange(128.0), (80, 128))
+    pictures = []
+    for t in range(60):
+        cover = np.clip(half_width + 0.5 - np.abs(x - 64 - reach * np.sin(t / 4)), 0, 1)
+        pictures.append(np.repeat((140 - contrast * cover)[..., None], 3, axis=-1).round().astype(np.uint8))
+    return np.stack(pictures), np.abs(x - 64) <= half_width
+
+
+@pytest.mark.parametrize("half_width", [0.4, 1, 3])
+@pytest.mark.parametrize("reach", [0.5, 3])
+@pytest.mark.parametrize("contrast", [20, 80])
+def test_thin_and_pale_things_before_a_wall_keep_their_motion(half_width, reach, contrast):
+    pictures, bar = swinging(half_width, reach, contrast)
+    empty = find_empty(pictures)
+    assert not empty[bar].any()
+    assert empty[np.abs(np.indices(bar.shape)[1] - 64) > half_width + reach + 4].all()
+
+
+def test_a_picture_that_is_empty_throughout():
+    assert find_empty(np.full((5, 40, 64, 3), 9, np.uint8)).all()
