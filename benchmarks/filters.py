@@ -128,7 +128,7 @@ def main(arguments: list[str]) -> None:
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(FLAGS.cache or temporary)
         wanted = make_videos(folder / "made", FLAGS.scenes)
-        store = ExampleStore(folder, config, flow.estimate)
+        store = ExampleStore(folder, config, flow.follow)
         found = judge([*real, *sorted(wanted)], store, config.filters)
         originals = [
             path for path in sorted(wanted, reverse=True) if path.stem.endswith(("good", "copy"))

@@ -45,13 +45,13 @@ def make_recorder(flag_values: flags.FlagValues) -> "Recorder":
 
 @dataclasses.dataclass(frozen=True)
 class Recorder:
-    """`flow.estimate` that writes the spectrum of each clip to a folder, under a name made from its first picture."""
+    """`flow.follow` that writes the spectrum of each clip to a folder, under a name made from its first picture."""
 
     folder: str
     num_frequencies: int
 
     def __call__(self, source: np.ndarray, targets: np.ndarray, preset: str) -> np.ndarray:
-        motion = np.asarray(flow.estimate(source, targets, preset), np.float32)
+        motion = np.asarray(flow.follow(source, targets, preset), np.float32)
         if len(targets) > 1:
             whole = np.concatenate([np.zeros_like(motion[:1]), motion])
             np.save(self.path(source), np.asarray(to_spectrum(whole, self.num_frequencies)))

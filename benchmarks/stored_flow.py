@@ -11,7 +11,7 @@ from gid_jax import flow
 
 @dataclasses.dataclass(frozen=True)
 class StoredFlow:
-    """`flow.estimate` whose results lie in `folder`, to 1/1024 of their length, under names made from the pictures."""
+    """`flow.follow` whose results lie in `folder`, to 1/1024 of their length, under names made from the pictures."""
 
     folder: str
 
@@ -23,6 +23,6 @@ class StoredFlow:
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             partial = path.with_suffix(".part.npy")
-            np.save(partial, np.asarray(flow.estimate(source, targets, preset, **options), np.float16))
+            np.save(partial, np.asarray(flow.follow(source, targets, preset, **options), np.float16))
             partial.rename(path)
         return np.load(path).astype(np.float32)

@@ -46,7 +46,7 @@ def build(
     shots: str | None = None,
     exact: bool = False,
     options: PipelineOptions | None = None,
-    estimator: Estimator = flow.estimate,
+    estimator: Estimator = flow.follow,
 ) -> Path:
     """Builds the data set in `data_dir` from `videos` (a folder or a glob) and returns the folder of the finished set.
 

@@ -14,10 +14,10 @@ from gid_jax import flow
 from gid_jax.render.warp import backward_warp
 
 Estimator = Callable[[Any, Any, Any], Any]
-"""(source [h, w, 3], targets [n, h, w, 3] in [0, 1], preset) -> motion [n, h, w, 2], as `gid_jax.flow.estimate`."""
+"""(source [h, w, 3], targets [n, h, w, 3] in [0, 1], preset) -> motion [n, h, w, 2], as `gid_jax.flow.follow`."""
 
 
-def estimate_trajectories(pictures: np.ndarray, preset: str, estimator: Estimator = flow.estimate) -> np.ndarray:
+def estimate_trajectories(pictures: np.ndarray, preset: str, estimator: Estimator = flow.follow) -> np.ndarray:
     """F float32 [t, h, w, 2] in px with F_0 = 0, of pictures uint8 [t, h, w, 3]; all targets are one batch.
 
     Exactly 0 where the first picture is empty (`emptiness`).
@@ -34,7 +34,7 @@ def flow_error(
     trajectories: np.ndarray,
     times: Sequence[int],
     preset: str,
-    estimator: Estimator = flow.estimate,
+    estimator: Estimator = flow.follow,
 ) -> np.ndarray:
     """float32 [2]: mean forward-backward error in px and mean photometric error, of 255, over the frames `times`.
 

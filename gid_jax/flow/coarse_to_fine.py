@@ -42,6 +42,18 @@ def estimate(
     program is compiled per picture size, on an accelerator per number of targets too. Raises ValueError for arrays of
     unequal size or with a side under 8 px, and for an unknown preset.
     """
+    source, targets = check(source, targets, preset)
+    if initial is not None:
+        initial = jnp.asarray(initial, jnp.float32)
+        if initial.shape != (*targets.shape[:3], 2):
+            raise ValueError(f"initial must be {(*targets.shape[:3], 2)}, got {initial.shape}")
+    return search(source, targets, PRESETS[preset], PRESETS[preset].warps, initial, devices)
+
+
+def check(
+    source: Array | np.ndarray, targets: Array | np.ndarray, preset: str
+) -> tuple[Float[Array, "h w 3"], Float[Array, "n h w 3"]]:
+    """Both as float32, or the ValueError of `estimate`."""
     source, targets = jnp.asarray(source, jnp.float32), jnp.asarray(targets, jnp.float32)
     if source.ndim != 3 or source.shape[2] != 3 or targets.shape[1:] != source.shape or not len(targets):
         raise ValueError(f"source must be [h, w, 3] and targets [n, h, w, 3], got {source.shape} and {targets.shape}")
@@ -49,12 +61,22 @@ def estimate(
         raise ValueError(f"pictures must be at least 8 x 8 px, got {source.shape[1]} x {source.shape[0]}")
     if preset not in PRESETS:
         raise ValueError(f"unknown preset {preset!r}: choose one of {', '.join(sorted(PRESETS))}")
-    batch = (targets,) if initial is None else (targets, jnp.asarray(initial, jnp.float32))
-    if initial is not None and batch[1].shape != (*targets.shape[:3], 2):
-        raise ValueError(f"initial must be {(*targets.shape[:3], 2)}, got {batch[1].shape}")
+    return source, targets
+
+
+def search(
+    source: Array,
+    targets: Array,
+    preset: Preset,
+    warps: int,
+    initial: Array | None = None,
+    devices: Sequence[jax.Device] | None = None,
+) -> Array:
+    """`estimate` of what `check` returned, with so many warps at the finest level."""
+    batch = (targets,) if initial is None else (targets, initial)
     if devices is None and jax.default_backend() == "cpu":
-        return _on_cores(functools.partial(_estimate, source, preset=PRESETS[preset]), batch)
-    return _on_devices(source, batch, PRESETS[preset], tuple(devices or jax.local_devices()))
+        return _on_cores(functools.partial(_estimate, source, jnp.int32(warps), preset=preset), batch)
+    return _on_devices(source, warps, batch, preset, tuple(devices or jax.local_devices()))
 
 
 def _on_cores(solve: Callable[..., Array], batch: Sequence[Array]) -> Array:
@@ -69,22 +91,31 @@ def _on_cores(solve: Callable[..., Array], batch: Sequence[Array]) -> Array:
     return jnp.concatenate(results)[:n]
 
 
-def _on_devices(source: Array, batch: Sequence[Array], preset: Preset, devices: tuple[jax.Device, ...]) -> Array:
+def _on_devices(
+    source: Array, warps: int, batch: Sequence[Array], preset: Preset, devices: tuple[jax.Device, ...]
+) -> Array:
     """One program on all devices; blank pictures fill up the last one's share."""
     n = len(batch[0])
     mesh = Mesh(np.array(devices), ("targets",))
     shares = NamedSharding(mesh, P("targets"))
     parts = [jax.device_put(_fill(planes, len(devices)), shares) for planes in batch]
-    found = _sharded(mesh, preset)(jax.device_put(source, NamedSharding(mesh, P())), *parts)
+    everywhere = jax.device_put((source, np.int32(warps)), NamedSharding(mesh, P()))
+    found = _sharded(mesh, preset)(*everywhere, *parts)
     return found if len(found) == n else found[:n]
 
 
 @functools.cache
 def _sharded(mesh: Mesh, preset: Preset) -> Callable[..., Array]:
-    def solve(source: Array, *parts: Array) -> Array:
-        specs = (P(), *(P("targets") for _ in parts))
-        one = functools.partial(_estimate, preset=preset)
-        return jax.shard_map(one, mesh=mesh, in_specs=specs, out_specs=P("targets"), check_vma=False)(source, *parts)
+    def solve(source: Array, warps: Array, *parts: Array) -> Array:
+        specs = (P(), P(), *(P("targets") for _ in parts))
+        one = jax.shard_map(
+            functools.partial(_estimate, preset=preset),
+            mesh=mesh,
+            in_specs=specs,
+            out_specs=P("targets"),
+            check_vma=False,
+        )
+        return one(source, warps, *parts)
 
     return jax.jit(solve)
 
@@ -95,8 +126,8 @@ def _fill(planes: Array, multiple: int) -> Array:
 
 
 @functools.partial(jax.jit, static_argnames="preset")
-def _estimate(source: Array, targets: Array, initial: Array | None = None, *, preset: Preset) -> Array:
-    weights = solver.Weights(*(jnp.float32(getattr(preset, name)) for name in solver.Weights._fields))
+def _estimate(source: Array, warps: Array, targets: Array, initial: Array | None = None, *, preset: Preset) -> Array:
+    weights = solver.Weights.of(preset)
     first, others = _channels(source[None], preset.blur), _channels(targets, preset.blur)
     sizes = pyramid.level_sizes(source.shape[0], source.shape[1], preset.ratio, preset.smallest)
     if initial is None:
@@ -109,9 +140,9 @@ def _estimate(source: Array, targets: Array, initial: Array | None = None, *, pr
         growth = (source.shape[0] / height) ** preset.growth
         refine = functools.partial(
             solver.refine,
-            source=tuple(pyramid.resize_planes(planes, height, width) for planes in first[channels]),
+            source=[solver.derivatives(pyramid.resize_planes(p, height, width)) for p in first[channels]],
             weights=weights._replace(alpha=growth * weights.alpha, gamma=growth * weights.gamma),
-            warps=jnp.int32(preset.warps + preset.extra_warps * coarseness),
+            warps=(warps if coarseness == 0 else jnp.int32(preset.warps)) + preset.extra_warps * coarseness,
             sweeps=jnp.int32(preset.sweeps),
         )
         field = pyramid.resize_field(field, height, width)
@@ -121,7 +152,7 @@ def _estimate(source: Array, targets: Array, initial: Array | None = None, *, pr
 
 def _channels(pictures: Array, blur: float) -> tuple[Array, ...]:
     """Luminance, red, green and blue planes."""
-    red, green, blue = (pyramid.gaussian_blur(pictures[..., c], blur) for c in range(3))
+    red, green, blue = pyramid.colours(pictures, blur)
     return 0.299 * red + 0.587 * green + 0.114 * blue, red, green, blue
 
 

@@ -36,3 +36,9 @@ def gaussian_blur(planes: Float[Array, "*b h w"], sigma: Array | float) -> Float
     wide = jnp.pad(planes, (*still, (3, 3), (3, 3)), mode="edge")
     rows = jnp.stack([taps[i] * wide[..., i : i + height, :] for i in range(7)]).sum(axis=0)
     return jnp.stack([taps[i] * rows[..., i : i + width] for i in range(7)]).sum(axis=0)
+
+
+def colours(pictures: Float[Array, "n h w 3"], sigma: float) -> tuple[Array, Array, Array]:
+    """Red, green and blue planes, blurred by `sigma` px."""
+    red, green, blue = (gaussian_blur(pictures[..., c], sigma) for c in range(3))
+    return red, green, blue

@@ -20,6 +20,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float, Int
 
+from gid_jax.flow.presets import Preset
+
 Field = tuple[Array, Array]
 Picture = tuple[Array, ...]
 """Planes of each channel."""
@@ -40,6 +42,11 @@ class Weights(NamedTuple):
     """px per px; motion gradients below it are penalised quadratically"""
     radius: Array
     """assumed spectral radius of the Jacobi iteration, in (0, 1)"""
+
+    @classmethod
+    def of(cls, preset: Preset) -> "Weights":
+        """Those of the finest level."""
+        return cls(*(jnp.float32(getattr(preset, name)) for name in cls._fields))
 
 
 def shifted(planes: Float[Array, "n h w"], dy: int, dx: int, height: int, width: int) -> Float[Array, "n height width"]:
@@ -268,13 +275,17 @@ def median(planes: Float[Array, "n h w"]) -> Float[Array, "n h w"]:
 
 
 def refine(
-    field: Field, target: Picture, *, source: Picture, weights: Weights, warps: Int[Array, ""], sweeps: Int[Array, ""]
+    field: Field,
+    target: Picture,
+    source: Sequence[Derivatives],
+    weights: Weights,
+    warps: Int[Array, ""],
+    sweeps: Int[Array, ""],
 ) -> Field:
     """Improve `field` by `warps` warps of the targets, each solved by `sweeps` sweeps at frozen weights."""
-    fixed = [derivatives(channel) for channel in source]
 
     def warp(_: Array, field: Field) -> Field:
-        tensor = data_term(fixed, target, field, weights)
+        tensor = data_term(source, target, field, weights)
         u, v = relax(field, tensor, smoothness(field, weights), sweeps, weights.radius)
         return median(u), median(v)
 

@@ -10,7 +10,7 @@ import pytest
 
 from data_pipeline.procedural import render_clip
 from gid_jax import flow
-from gid_jax.flow import coarse_to_fine, solver
+from gid_jax.flow import coarse_to_fine, following, solver
 
 HEIGHT, WIDTH = 40, 64
 PRESETS = ("fast", "accurate")
@@ -220,6 +220,32 @@ def test_procedural_scene_against_its_exact_trajectories():
     assert distance[moving].mean() < 0.5 * length[moving].mean()
 
 
+def test_a_clip_is_followed_where_the_search_is_lost():
+    """Waves of 5 px, all alike, drift by two of them; one frame shows something else, and is not handed on."""
+    x, y = grid()
+    fine = Texture(8)
+    fine.wave *= 2 * np.pi / 5 / np.linalg.norm(fine.wave, axis=0)
+    shift = np.outer(np.arange(1, 13), [0.8, -0.35])
+    targets = np.stack([fine(x - dx, y - dy) for dx, dy in shift])
+    inner = np.s_[-1:, 8:-4, 4:-14]
+    assert error(flow.estimate(fine(x, y), targets[-1:], "fast")[inner], shift[-1]) > 2
+    motion = flow.follow(fine(x, y), targets, "fast")
+    assert error(motion[inner], shift[-1]) < 0.1
+
+
+def test_following_a_clip_leaves_what_the_search_found():
+    """A sway that the search finds, with a flash of another picture in between."""
+    texture, other = Texture(2), Texture(5)
+    x, y = grid()
+    source, strengths = texture(x, y), 1.2 * np.sin(np.arange(12) / 2)
+    frames = [deformed(texture, strength) for strength in strengths]
+    targets = np.stack([frame[0] for frame in frames])
+    targets[5] = other(x, y)
+    alone, followed = (np.asarray(f(source, targets, "fast")) for f in (flow.estimate, flow.follow))
+    kept = np.delete(np.linalg.norm(followed - alone, axis=-1), 5, axis=0)
+    assert kept.mean() < 0.01 and np.quantile(kept, 0.99) < 0.1
+
+
 @pytest.mark.slow
 def test_middlebury_pairs(shared, monkeypatch):
     """The mean end-point errors that docs/flow.md promises at 256 x 160."""
@@ -248,6 +274,8 @@ def test_middlebury_pairs(shared, monkeypatch):
 def test_bad_shapes(source, targets, preset):
     with pytest.raises(ValueError, match=r"h, w, 3|at least"):
         flow.estimate.__wrapped__(np.zeros(source, np.float32), np.zeros(targets, np.float32), preset)
+    with pytest.raises(ValueError, match=r"h, w, 3|at least"):
+        flow.follow.__wrapped__(np.zeros(source, np.float32), np.zeros(targets, np.float32), preset)
 
 
 def test_bad_initial():
@@ -277,8 +305,12 @@ def test_warp_without_gathers_is_the_same(size):
 
 def test_program_of_a_tpu_has_no_gathers_and_no_host_calls():
     source, targets = jnp.zeros((HEIGHT, WIDTH, 3)), jnp.zeros((2, HEIGHT, WIDTH, 3))
-    traced = coarse_to_fine._estimate.trace(source, targets, preset=flow.PRESETS["fast"])
-    programs = {platform: traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "tpu")}
-    assert "stablehlo.gather" in programs["cpu"]
-    for forbidden in ("gather", "callback", "infeed", "outfeed"):
-        assert forbidden not in programs["tpu"]
+    fast = flow.PRESETS["fast"]
+    for traced in (
+        coarse_to_fine._estimate.trace(source, jnp.int32(8), targets, preset=fast),
+        following._follow.trace(source, targets, targets[..., :2], preset=fast),
+    ):
+        programs = {platform: traced.lower(lowering_platforms=(platform,)).as_text() for platform in ("cpu", "tpu")}
+        assert "stablehlo.gather" in programs["cpu"]
+        for forbidden in ("gather", "callback", "infeed", "outfeed"):
+            assert forbidden not in programs["tpu"]
