@@ -14,8 +14,8 @@ End-point error: mean |F_estimated - F_exact| over these pixels against t; also 
 by the exact length |F_t| its mean and the share that is lost, in error by more than 2 px and half that length. Drift:
 the slope b of the fit a + b t + c mean |F_t| to it. Jump: mean |E_(t+1) - E_t| of the error E over mean
 |F_(t+1) - F_t| of the exact motion.
-At rest: mean |F| over all pixels whose exact motion is 0, mean of the clips. Stopped: the share of the exact motion of
-all pixels that is estimated to be exactly 0 (`data_pipeline.emptiness`). All lengths are px at a width of 256.
+At rest: mean |F| over all pixels whose exact motion is 0. Stopped: the share of the exact motion of all pixels that is
+estimated to be exactly 0 (`data_pipeline.emptiness`). Both are means of the clips. Lengths are px at a width of 256.
 """
 
 import functools
@@ -86,7 +86,7 @@ class Tally:
         self.length_sum = np.zeros(FRAMES)
         self.jump, self.step, self.seconds = 0.0, 0.0, 0.0
         self.distances, self.lengths = [], []
-        self.rest, self.stopped, self.moved = [], 0.0, 0.0
+        self.rest, self.stopped = [], []
 
     def add(self, estimated: np.ndarray, exact: np.ndarray, moving: np.ndarray) -> None:
         """Trajectories [t, h, w, 2] in px at 256 wide, of which the pixels `moving` [h, w] count."""
@@ -102,8 +102,7 @@ class Tally:
         self.lengths.append(np.linalg.norm(exact[1:, moving], axis=-1).ravel())
         length = np.linalg.norm(exact, axis=-1).mean(axis=0)
         self.rest.append(np.linalg.norm(estimated[:, length == 0], axis=-1).mean())
-        self.stopped += length[(estimated == 0).all(axis=(0, 3))].sum()
-        self.moved += length.sum()
+        self.stopped.append(length[(estimated == 0).all(axis=(0, 3))].sum() / length.sum())
 
     @property
     def error(self) -> np.ndarray:
@@ -136,7 +135,7 @@ class Tally:
                 if of_class.any():
                     figures[f"{row}, {low} to {high:g} px"] = float(values[of_class].mean())
         figures["at rest px"] = float(np.mean(self.rest))
-        figures["stopped"] = float(self.stopped / self.moved)
+        figures["stopped"] = float(np.mean(self.stopped))
         regressors = np.stack([np.ones(FRAMES), np.arange(FRAMES), self.length], axis=1)[1:]
         figures["drift px in 100 frames"] = float(100 * np.linalg.lstsq(regressors, self.error[1:])[0][1])
         figures["jump"] = float(self.jump / self.step)
