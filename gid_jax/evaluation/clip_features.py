@@ -1,7 +1,6 @@
 """Features of every clip of a folder, kept by content in the user's cache, so that a clip is measured once."""
 
 import itertools
-import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,8 +9,8 @@ from typing import Literal
 import numpy as np
 
 from gid_jax.errors import UserError
+from gid_jax.evaluation import kept
 from gid_jax.evaluation.clips import Clip, ClipError, find_clips, find_pictures
-from gid_jax.files import written
 from gid_jax.metrics import i3d, inception, networks
 from gid_jax.progress import progress
 
@@ -163,8 +162,8 @@ def _measure(clip: Clip, protocol: Protocol, chosen: list[Measure]) -> tuple[lis
     except OSError as error:
         raise ClipError(f"it cannot be read ({error.strerror})") from error
     files = [networks.cache_folder() / "features" / f"{digest[:32]}-{measure.tag}.npz" for measure in chosen]
-    kept = [_load(file) for file in files]
-    known = next((entry for entry in kept if entry is not None), None)
+    stored = [kept.load(file) for file in files]
+    known = next((entry for entry in stored if entry is not None), None)
     frames = sum(1 for _ in clip.frames(protocol.crop)) if known is None else int(known["frames"])
     windows = [measure.window for measure in chosen if measure.window] or [0]
     needed = max(windows) if protocol.all_windows else min(windows)
@@ -173,13 +172,13 @@ def _measure(clip: Clip, protocol: Protocol, chosen: list[Measure]) -> tuple[lis
             f"{clip.path}: {frames} frames are fewer than a window of {needed}; leave it out or choose other --windows"
         )
     found: list[np.ndarray | None] = []
-    for measure, file, entry in zip(chosen, files, kept, strict=True):
+    for measure, file, entry in zip(chosen, files, stored, strict=True):
         if frames < (measure.window or 0):
             found.append(None)
         elif entry is None:
             inputs = measure.inputs(clip.frames(protocol.crop), protocol.frame_step)
             features = np.stack(list(measure.run(inputs)))
-            _keep(file, features, frames)
+            kept.keep(file, features=features, frames=np.array(frames))
             found.append(features)
         else:
             found.append(entry["features"])
@@ -190,16 +189,3 @@ def _windows(frames: Iterator[np.ndarray], length: int) -> Iterator[np.ndarray]:
     """Cut end to end; a last one that would not be full is left out."""
     while len(window := list(itertools.islice(frames, length))) == length:
         yield np.stack(window)
-
-
-def _load(file: Path) -> dict[str, np.ndarray] | None:
-    try:
-        with np.load(file) as stored:
-            return dict(stored)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile):
-        return None
-
-
-def _keep(file: Path, features: np.ndarray, frames: int) -> None:
-    with written(file, "GID_JAX_CACHE") as partial:
-        np.savez(partial, features=features, frames=np.array(frames))

@@ -1,19 +1,14 @@
 """Distances between two folders of videos or pictures: each with its error, its floor, and over time."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from gid_jax.evaluation.clip_features import Measure, Protocol, Side
+from gid_jax.evaluation.figures import between, over_time
 from gid_jax.evaluation.saved_statistics import Saved
 from gid_jax.metrics import distances, i3d, inception, networks
 
 FORMAT = 1  # of distances.json
 SLIDING_FRAMES = 30  # of sliding FID
-INTERVAL = 1.96  # standard errors
-SINGULAR = {inception.NAME: inception.DIMENSIONS, i3d.NAME: i3d.DIMENSIONS}
-"""Vectors below which a network's covariance is singular and the figure mostly tells how many there are."""
 
 
 @dataclass(frozen=True)
@@ -27,9 +22,9 @@ class Row:
 
 def compare(real: Side | Saved, fake: Side, chosen: list[Measure], protocol: Protocol) -> dict:
     """Everything that distances.json holds."""
-    rows = {row.name: row for row in _rows(chosen)}
+    rows = {row.name: row for row in rows_of(chosen)}
     figures = {name: _figure(row, real, fake) for name, row in rows.items()}
-    figures |= {name: _empty(reason) for name, reason in _missing(protocol, not fake.pictures).items()}
+    figures |= {name: _empty(reason) for name, reason in missing(protocol, not fake.pictures).items()}
     return {
         "format": FORMAT,
         "protocol": describe(protocol, chosen) | fake.describe(),
@@ -59,7 +54,8 @@ def describe(protocol: Protocol, chosen: list[Measure]) -> dict:
 _ORDER = ("FID", "KID", "FVD", "DTFVD")
 
 
-def _rows(chosen: list[Measure]) -> list[Row]:
+def rows_of(chosen: list[Measure]) -> list[Row]:
+    """The figures that the networks give."""
     found = []
     for measure in chosen:
         if measure.network == inception.NAME:
@@ -75,7 +71,7 @@ def window_name(name: str, window: int) -> str:
     return name if window == 16 else f"{name}{window}"
 
 
-def _missing(protocol: Protocol, videos: bool) -> dict[str, str]:
+def missing(protocol: Protocol, videos: bool) -> dict[str, str]:
     """The figures whose weights are not there, and how to get them."""
     lacking = {} if networks.present(inception.NAME) else dict.fromkeys(("FID", "KID"), inception.NAME)
     for window in protocol.windows if videos else ():
@@ -98,42 +94,15 @@ def _figure(row: Row, real: Side | Saved, fake: Side) -> dict:
         if tag in side.too_short:
             return _empty(f"shorter than the window: {side.too_short[tag]}")
     made = fake.features[tag]
-    if isinstance(real, Saved):
-        if row.kernel:
-            return _empty("needs the features of REAL; saved statistics hold only mean and covariance")
-        if tag not in real.normals:
-            return _empty(f"{real.folder} was made without {row.measure.network}")
-        normal, halves = real.normals[tag], real.halves.get(tag)
-        value = distances.fid(normal, np.concatenate(made))
-        spread = distances.bootstrap_frechet(normal, made)
-        counts = {"real": normal.count, "fake": sum(map(len, made))}
-    else:
+    if isinstance(real, Side):
         true = real.features[tag]
-        value = _distance(row, true, made)
-        spread = (distances.bootstrap_kernel if row.kernel else distances.bootstrap_frechet)(true, made)
         halves = distances.of_halves(true, distances.kid if row.kernel else distances.fid)
-        counts = {"real": sum(map(len, true)), "fake": sum(map(len, made))}
-    error = spread.error if spread else None
-    figure: dict = {
-        "value": value,
-        "error": error,
-        "low": None if error is None else value - INTERVAL * error,
-        "high": None if error is None else value + INTERVAL * error,
-        "resamples": spread.resamples if spread else 0,
-        "halves": halves,
-        "n": counts,
-    }
-    if not row.kernel and min(counts.values()) < SINGULAR.get(row.measure.network, 0):
-        figure["warning"] = (
-            f"{min(counts.values())} vectors, under {SINGULAR[row.measure.network]}: the figure mostly tells how many "
-            "there are; compare it with the halves and with sets of the same size only"
-        )
-    return figure
-
-
-def _distance(row: Row, real: Sequence[np.ndarray], fake: Sequence[np.ndarray]) -> float:
-    whole = np.concatenate(real), np.concatenate(fake)
-    return distances.kid(*whole) if row.kernel else distances.fid(*whole)
+        return between(row.measure.network, true, made, kernel=row.kernel) | {"halves": halves}
+    if row.kernel:
+        return _empty("needs the features of REAL; saved statistics hold only mean and covariance")
+    if tag not in real.normals:
+        return _empty(f"{real.folder} was made without {row.measure.network}")
+    return between(row.measure.network, real.normals[tag], made) | {"halves": real.halves.get(tag)}
 
 
 def _sliding(rows: dict[str, Row], real: Side, fake: Side, protocol: Protocol) -> dict:
@@ -144,21 +113,22 @@ def _sliding(rows: dict[str, Row], real: Side, fake: Side, protocol: Protocol) -
         tag, step = rows["FID"].measure.tag, protocol.frame_step
         starts = list(range(0, shortest - SLIDING_FRAMES + 1, SLIDING_FRAMES))
         spans = [slice(-(-start // step), -(-(start + SLIDING_FRAMES) // step)) for start in starts]
-        curves["FID"] = _curve(real.features[tag], fake.features[tag], SLIDING_FRAMES, starts, spans)
+        curves["FID"] = {
+            "frames": SLIDING_FRAMES,
+            "starts": starts,
+            "values": over_time(real.features[tag], fake.features[tag], spans, spans),
+        }
     name = next((name for name in rows if name.startswith("FVD")), None)
     if name is not None and rows[name].measure.tag in real.features and rows[name].measure.tag in fake.features:
         tag, window = rows[name].measure.tag, rows[name].measure.window or 0
         starts = list(range(0, shortest - window + 1, window))
         spans = [slice(i, i + 1) for i in range(len(starts))]
-        curves[name] = _curve(real.features[tag], fake.features[tag], window, starts, spans)
+        curves[name] = {
+            "frames": window,
+            "starts": starts,
+            "values": over_time(real.features[tag], fake.features[tag], spans, spans),
+        }
     return curves
-
-
-def _curve(real: list[np.ndarray], fake: list[np.ndarray], window: int, starts: list[int], spans: list[slice]) -> dict:
-    values = [
-        distances.fid(*(np.concatenate([part[span] for part in side]) for side in (real, fake))) for span in spans
-    ]
-    return {"frames": window, "starts": starts, "values": values}
 
 
 def table(result: dict) -> list[str]:

@@ -1,11 +1,13 @@
 """Which test examples are measured, and what they are measured against."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from gid_jax.data import codec
 from gid_jax.data.source import Source
+from gid_jax.evaluation import kept
 from gid_jax.progress import progress
 
 
@@ -16,7 +18,8 @@ class Example:
 
     `exact` is the spectrum of a rendered scene's true motion, None for real videos, whose `stored` one comes from
     estimated optical flow. `targets` [r, h, w, 3] are frames `times` [r] of the video, `flows` [r, h, w, 2] the motion
-    to them, `weight` [h, w] the splatting weight.
+    to them, `weight` [h, w] the splatting weight. `reference` is the coded clip, empty where the data set keeps none;
+    `identity` stands for all that is stored.
     """
 
     index: int
@@ -29,6 +32,8 @@ class Example:
     targets: np.ndarray
     flows: np.ndarray
     times: np.ndarray
+    reference: bytes
+    identity: str
 
     @property
     def truths(self) -> dict[str, np.ndarray]:
@@ -41,7 +46,8 @@ def spread(available: int, wanted: int) -> list[int]:
 
 
 def read(source: Source, index: int, num_frequencies: int) -> Example:
-    fields = codec.decode_example(source[index], frequencies=range(num_frequencies), pairs=True)
+    raw = source[index]
+    fields = codec.decode_example(raw, frequencies=range(num_frequencies), pairs=True)
     return Example(
         index=index,
         video=fields["video_id"],
@@ -53,7 +59,22 @@ def read(source: Source, index: int, num_frequencies: int) -> Example:
         targets=fields["target_frames"].astype(np.float32) / 255,
         flows=fields["target_flows"],
         times=fields["target_times"],
+        reference=bytes(raw.get("reference_clip", b"")),
+        identity=kept.digest(*(part for _, value in sorted(raw.items()) for part in _parts(value))),
     )
+
+
+def _parts(value: Any) -> list[bytes]:
+    """A stored field as bytes."""
+    if isinstance(value, list):
+        return [part for item in value for part in _parts(item)]
+    return [
+        value if isinstance(value, bytes) else value.encode() if isinstance(value, str) else np.asarray(value).tobytes()
+    ]
+
+
+def video(source: Source, index: int) -> str:
+    return bytes(source[index]["video_id"]).decode()
 
 
 def mean_motion_map(train: Source, count: int) -> np.ndarray:

@@ -1,10 +1,12 @@
 """What is evaluated: pictures in, spectra out; picture and motion in, frames out."""
 
+import hashlib
+import json
 from typing import Any, Protocol
 
 import numpy as np
 
-from gid_jax.inference.bundle import Bundle
+from gid_jax.inference.bundle import MODELS, Bundle, flatten, uncoordinated
 from gid_jax.inference.generate import check_sampling, predict_spectra
 from gid_jax.rendering import render
 
@@ -41,3 +43,21 @@ class BundleModel:
     def render(self, image: np.ndarray, motions: np.ndarray, weight: np.ndarray) -> np.ndarray:
         network, params = self._bundle.networks.renderer, self._bundle.params["renderer"]
         return np.stack([frame.astype(np.float32) / 255 for frame in render(network, params, image, motions, weight)])
+
+    @property
+    def identity(self) -> str:
+        """Of all that decides what it predicts and renders, pictures and seeds aside."""
+        bundle = self._bundle
+        about = [bundle.schedule, bundle.prediction, bundle.normalization, bundle.models, self._sampling]
+        digest = hashlib.sha256(json.dumps(about, sort_keys=True).encode())
+        arrays = {"scales": bundle.scales, "mean": bundle.latent_mean, "std": bundle.latent_std}
+        for part in MODELS:
+            arrays |= flatten(bundle.params[part], f"{part}/")
+        for name, array in sorted(arrays.items()):
+            digest.update(name.encode() + np.ascontiguousarray(array).tobytes())
+        return digest.hexdigest()
+
+    def uncoordinated(self) -> "BundleModel | None":
+        """Without attention over frequencies, where it has that."""
+        alone = uncoordinated(self._bundle)
+        return None if alone is None else BundleModel(alone, **self._sampling)

@@ -14,8 +14,11 @@ from gid_jax.metrics.motion import map_correlation
 
 NAMES = {
     "model": "model",
+    "uncoordinated": "model without coordination",
     "shuffled": "model, shuffled pictures",
+    "nearest": "nearest picture's motion",
     "mean_spectrum": "mean of training set",
+    "eulerian": "constant (Eulerian) flow",
     "repeat_i0": "repeat I0",
     "real": "another real clip",
     "stored": "estimated flow",
@@ -27,7 +30,7 @@ COLOURS = {"model": "#2563eb", "shuffled": "#9ca3af", "mean_spectrum": "#d97706"
 @dataclass(frozen=True)
 class Scene:
     """One example as the report shows it: picture [h, w, 3], and row `row` of its frames over time, [t, w, 3], with
-    true and with predicted motion."""
+    true and with predicted motion; `recorded` says that the true ones are the video's own."""
 
     case: Case
     truth: str
@@ -35,6 +38,7 @@ class Scene:
     row: int
     true_slice: np.ndarray
     predicted_slice: np.ndarray
+    recorded: bool
 
 
 def draw(
@@ -52,13 +56,33 @@ def draw(
         "bands": bands(cases, truth, mean_bands, statistics),
         "maps": maps(scenes, mean_map),
         "slices": slices(scenes),
+        **{f"over_time_{name}": over_time(name, row) for name, row in curves(metrics["distributions"]).items()},
     }
+
+
+def curves(distributions: dict[str, dict]) -> dict[str, dict]:
+    """Those distances that are over time, of two windows or more."""
+    return {name: row for name, row in distributions.items() if len(row.get("starts", [])) > 1}
+
+
+def over_time(name: str, row: dict) -> bytes:
+    """A distance of one window after another, a line for each row of the table."""
+    figure, axes = _figure(6.5, 3.2)
+    for who, values in row["rows"].items():
+        if None not in values:
+            label = "two halves of the videos" if who == "real" else NAMES[who]
+            axes.plot(row["starts"], values, "o-", markersize=4, label=label, color=COLOURS.get(who))
+    axes.set_xlabel(f"first frame of a window of {row['frames']}")
+    axes.set_ylabel(name.removeprefix("sliding "))
+    axes.set_yscale("log")
+    axes.legend(frameon=False, fontsize=7)
+    return _png(figure)
 
 
 def correlation(metrics: dict, truth: str) -> bytes:
     """Map correlation of every predictor: a dot for each example, the mean and its interval."""
     figures = metrics["motion"][truth]["map_correlation"]
-    names = [name for name in ("model", "mean_spectrum", "shuffled", "real", "stored") if name in figures]
+    names = [name for name in NAMES if name in figures and name != "repeat_i0"]
     figure, axes = _figure(6.5, 0.5 + 0.45 * len(names))
     rng = np.random.default_rng(0)
     for place, name in enumerate(reversed(names)):
@@ -125,7 +149,7 @@ def maps(scenes: Sequence[Scene], mean_map: np.ndarray) -> bytes:
 
 
 def slices(scenes: Sequence[Scene]) -> bytes:
-    """One row of pixels over time (downwards), rendered with the true and with the predicted motion."""
+    """One row of pixels over time (downwards): of the video, or rendered with the true motion, and as predicted."""
     columns = min(len(scenes), 3)
     rows = -(-len(scenes) // columns)
     figure = Figure(figsize=(9.5, 2.4 * rows), layout="constrained")
@@ -135,7 +159,7 @@ def slices(scenes: Sequence[Scene]) -> bytes:
     for place, scene in enumerate(scenes):
         row, column = divmod(place, columns)
         for axes, shown, name in (
-            (grid[row, 2 * column], scene.true_slice, "true motion"),
+            (grid[row, 2 * column], scene.true_slice, "video" if scene.recorded else "true motion"),
             (grid[row, 2 * column + 1], scene.predicted_slice, "predicted"),
         ):
             axes.imshow(shown, aspect="auto", interpolation="nearest")

@@ -7,8 +7,8 @@ import numpy as np
 
 from gid_jax.evaluation.examples import Example
 from gid_jax.evaluation.model import Model
+from gid_jax.evaluation.subjects import NOBODY, Subjects
 from gid_jax.metrics import image as image_metrics
-from gid_jax.metrics.bootstrap import estimate
 from gid_jax.metrics.lpips import lpips
 from gid_jax.render.splatting import splat_picture
 
@@ -31,13 +31,14 @@ def measure(model: Model, example: Example, crop: tuple[int, int]) -> dict[str, 
     return {name: figures(shown, example.targets, crop) for name, shown in frames.items()}
 
 
-def summarise(each: Sequence[dict], videos: Sequence[str]) -> dict[str, dict]:
-    """`measure` of all examples -> figure -> who -> mean with an interval over videos; and paired differences."""
+def summarise(each: Sequence[dict], videos: Sequence[str], subjects: Subjects = NOBODY) -> dict[str, dict]:
+    """`measure` of all examples -> figure -> who -> mean with an interval over videos or subjects; paired differences
+    too."""
     result: dict[str, dict] = {}
     for key in FIGURES:
         values = {name: np.array([row[name][key] for row in each]) for name in each[0]}
         values |= {f"model_minus_{name}": values["model"] - values[name] for name in BASELINES}
-        result[key] = {name: estimate(numbers, videos).as_dict() for name, numbers in values.items()}
+        result[key] = {name: subjects.estimate(numbers, videos) for name, numbers in values.items()}
     return result
 
 

@@ -3,12 +3,17 @@
 import base64
 import html
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from gid_jax import files
 from gid_jax.evaluation import motion, rendering
-from gid_jax.evaluation.plots import NAMES
+from gid_jax.evaluation.comparison import FIGURES
+from gid_jax.evaluation.plots import NAMES, curves
+from gid_jax.evaluation.rows import ROWS
+from gid_jax.evaluation.showcase import ClipShown
 
+LARGEST = 6_000_000  # bytes of the page
 FILES = ("report.html", "metrics.json")
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #111827; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -16,6 +21,7 @@ h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; margin: .6rem 0; font-variant-numeric: tabular-nums; }
 th, td { text-align: left; padding: .25rem .9rem .25rem 0; border-bottom: 1px solid #e5e7eb; vertical-align: top; }
 th { font-weight: 600; } td.n, small { color: #6b7280; } img { max-width: 100%; } .answer { font-size: 1.1rem; }
+figure { margin: .8rem 0; } video { width: 100%; max-width: 40rem; } figcaption { color: #6b7280; }
 """
 
 
@@ -26,15 +32,15 @@ def prepare(out: Path) -> None:
         files.check_file(out / name)
 
 
-def write(out: Path, metrics: dict, pictures: dict[str, bytes]) -> None:
+def write(out: Path, metrics: dict, pictures: dict[str, bytes], clips: Sequence[ClipShown] = ()) -> None:
     """Writes report.html and then metrics.json into the folder `out`, each as a whole."""
-    texts = page(metrics, pictures), json.dumps(metrics, indent=1, allow_nan=False) + "\n"
+    texts = page(metrics, pictures, clips), json.dumps(metrics, indent=1, allow_nan=False) + "\n"
     for name, text in zip(FILES, texts, strict=True):
         files.write_text(out / name, text)
 
 
-def page(metrics: dict, pictures: dict[str, bytes]) -> str:
-    """One HTML page, pictures inside."""
+def page(metrics: dict, pictures: dict[str, bytes], clips: Sequence[ClipShown] = ()) -> str:
+    """One HTML page, pictures and clips inside; of `clips` as many as it holds within `LARGEST`."""
     truth = metrics["summary"]["truth"]
     protocol = metrics["protocol"]
     parts = [
@@ -44,6 +50,10 @@ def page(metrics: dict, pictures: dict[str, bytes]) -> str:
         f"<b>{html.escape(protocol['data_set'])}</b>, {protocol['picture'][0]} x {protocol['picture'][1]}, "
         f"{protocol['frequencies']} frequencies. Square brackets hold 95 % intervals over videos.</p>",
         f"<p class='answer'>{answer(metrics['summary'])}</p>",
+        _overview(metrics),
+        *_comparison(metrics.get("comparison")),
+        *_sources(metrics["sources"]),
+        *_over_time(metrics["distributions"], pictures),
         "<h2>Where things move</h2>",
         _image(pictures["correlation"], "correlation of motion maps"),
         *(_motion_table(name, metrics["motion"][name]) for name in metrics["motion"]),
@@ -52,19 +62,105 @@ def page(metrics: dict, pictures: dict[str, bytes]) -> str:
         "<h2>How strongly, at which frequency</h2>",
         _image(pictures["bands"], "amplitude of each band"),
         _naturalness_table(metrics["naturalness"]),
-        "<h2>How it looks over time</h2><p>The dotted row of each picture above, time downwards, five seconds.</p>",
+        "<h2>How it looks over time</h2><p>The dotted row of each picture above, time downwards.</p>",
         _image(pictures["slices"], "X-t slices"),
+        "<!--clips-->",
         "<h2>Renderer</h2>",
         _renderer_table(metrics["renderer"]),
         _legend(rendering.BASELINES),
-        "<h2>Distances between distributions</h2>",
-        _table(
-            ["", "of", "value"],
-            [[name, row["of"], row["missing"]] for name, row in metrics["distributions"].items()],
-        ),
         f"<h2>Protocol</h2>{_table(['', ''], [[key, json.dumps(value)] for key, value in protocol.items()])}",
     ]
-    return "\n".join(parts) + "\n"
+    text = "\n".join(parts) + "\n"
+    return text.replace("<!--clips-->", _clips(clips, LARGEST - len(text)))
+
+
+def _overview(metrics: dict) -> str:
+    """The table: all rows, all figures."""
+    figures = metrics["motion"][metrics["summary"]["truth"]]
+    known = {name: row for name, row in metrics["distributions"].items() if row.get("rows") and "starts" not in row}
+    lines = []
+    for name in ROWS:
+        of = figures if name != "real" else {"map_correlation": {}, "amplitude_error_db": {}}
+        cells = [
+            _value(of[key].get(name), digits) for key, digits in (("map_correlation", 2), ("amplitude_error_db", 1))
+        ]
+        cells += [_distance(row["rows"].get(name)) for row in known.values()]
+        if set(cells) != {"-"}:
+            lines.append(["two halves of the videos" if name == "real" else NAMES[name], *cells])
+    head = ["", "motion map, r", "amplitude, dB off", *known]
+    missing = {name: row["missing"] for name, row in metrics["distributions"].items() if "missing" in row}
+    notes = [f"<b>{html.escape(name)}</b>: {html.escape(reason)}" for name, reason in missing.items()]
+    warned = sorted(
+        {f"{name}: {at['warning']}" for name, row in known.items() for at in row["rows"].values() if "warning" in at}
+    )
+    legend = [
+        f"<b>{html.escape(NAMES[name])}</b>: {html.escape(text)}" for name, text in ROWS.items() if name != "real"
+    ]
+    legend.insert(0, f"<b>two halves of the videos</b>: {html.escape(ROWS['real'])}")
+    small = "".join(
+        f"<p><small>{'; '.join(part)}.</small></p>"
+        for part in (legend, [html.escape(w) for w in warned[:3]], notes)
+        if part
+    )
+    return "<h2>The table</h2>" + _table(head, lines) + small
+
+
+def _distance(figure: dict | None) -> str:
+    if figure is None:
+        return "-"
+    digits = 1 if abs(figure["value"]) >= 10 else 2
+    interval = "" if figure["low"] is None else f" [{figure['low']:.{digits}f}, {figure['high']:.{digits}f}]"
+    return f"{figure['value']:.{digits}f}{interval}"
+
+
+def _comparison(comparison: dict | None) -> list[str]:
+    if comparison is None:
+        return []
+    rows = [
+        [
+            FIGURES[name],
+            *(_value(row[part], 3) for part in ("this", "other", "difference")),
+            str(row["difference"]["n"]),
+        ]
+        for name, row in comparison["figures"].items()
+    ]
+    rows += [
+        [name, f"{row['this']:.2f}", "-" if row["other"] is None else f"{row['other']:.2f}", "", ""]
+        for name, row in comparison["distances"].items()
+    ]
+    over = f"Over the {comparison['examples']} examples common to both; distances are of all that each has."
+    title = f"<h2>Beside {html.escape(comparison['with'])}</h2><p>{over}</p>"
+    return [title, _table(["", "this", "the other", "this minus the other, paired", "n"], rows)]
+
+
+def _sources(sources: dict[str, dict]) -> list[str]:
+    found = []
+    for name, metrics in sources.items():
+        groups = next(iter(metrics["motion"].values()))["map_correlation"]["model"]["groups"]
+        found.append(
+            f"<details><summary>{html.escape(name)}, {groups} subjects</summary>{_overview(metrics)}"
+            f"{_renderer_table(metrics['renderer'])}</details>"
+        )
+    return ["<h2>By source</h2>", *found] if found else []
+
+
+def _over_time(distributions: dict[str, dict], pictures: dict[str, bytes]) -> list[str]:
+    found = [_image(pictures[f"over_time_{name}"], f"{name} over time") for name in curves(distributions)]
+    return ["<h2>Over time</h2>", *found] if found else []
+
+
+def _clips(clips: Sequence[ClipShown], room: int) -> str:
+    """The video at the left, the model's clip at the right, as many as there is room for."""
+    parts = ["<h2>Best and worst</h2><p>Left the video, right the model's clip of its first frame.</p>"]
+    for clip in clips:
+        data = base64.b64encode(clip.video).decode()
+        part = (
+            f"<figure><video autoplay loop muted playsinline controls src='data:video/mp4;base64,{data}'></video>"
+            + f"<figcaption>{html.escape(clip.title)}</figcaption></figure>"
+        )
+        if (room := room - len(part)) > 0:
+            parts.append(part)
+    return "\n".join(parts) if len(parts) > 1 else ""
 
 
 def answer(summary: dict) -> str:
@@ -87,7 +183,7 @@ def _motion_table(truth: str, figures: dict) -> str:
     ]
     rows += [
         [f"model minus {NAMES[name]}", _value(correlation[f"model_minus_{name}"], 2), "", ""]
-        for name in ("mean_spectrum", "shuffled")
+        for name in motion.RIVALS
         if f"model_minus_{name}" in correlation
     ]
     title = "Against the exact motion" if truth == "exact" else "Against the motion of the video (estimated flow)"

@@ -1,5 +1,8 @@
 """One evaluation, from data set and model to metrics.json and report.html."""
 
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -7,55 +10,138 @@ from ml_collections import ConfigDict
 
 from gid_jax.data.source import Source
 from gid_jax.errors import UserError
-from gid_jax.evaluation import examples, motion, plots, rendering, report
-from gid_jax.evaluation.distributions import missing_distributions
+from gid_jax.evaluation import clip_features, distributions, examples, motion, plots, rendering, report, showcase
+from gid_jax.evaluation.baselines import swaying
+from gid_jax.evaluation.comparison import Other
+from gid_jax.evaluation.measured import Measured
 from gid_jax.evaluation.model import Model
-from gid_jax.motion.spectrum import PERIOD, at_times, from_rest
+from gid_jax.evaluation.rows import Sampled, find_neighbours, rows
+from gid_jax.evaluation.subjects import Subjects
+from gid_jax.metrics import networks
+from gid_jax.models.i3d import FEWEST_FRAMES
+from gid_jax.motion.spectrum import PERIOD
 from gid_jax.progress import progress
-from gid_jax.streams import LAST_SEED, check_seed
+from gid_jax.streams import check_seed
 
-FORMAT = 1  # of metrics.json
+FORMAT = 2  # of metrics.json
 
 
-def evaluate(model: Model, train: Source, test: Source, config: ConfigDict, out: Path) -> dict:
+@dataclass
+class Found:
+    """What is known of each example, in their order; `files` of those in `referenced` only."""
+
+    cases: list[motion.Case] = field(default_factory=list)
+    rendered: list[dict] = field(default_factory=list)
+    referenced: list[int] = field(default_factory=list)
+    files: dict[str, distributions.Files] = field(default_factory=dict)
+
+    def of(self, chosen: Sequence[int]) -> "Found":
+        places = [place for place, i in enumerate(self.referenced) if i in set(chosen)]
+        return Found(
+            [self.cases[i] for i in chosen],
+            [self.rendered[i] for i in chosen],
+            [chosen.index(self.referenced[place]) for place in places],
+            {name: [files[place] for place in places] for name, files in self.files.items()},
+        )
+
+
+def evaluate(
+    model: Model,
+    train: Source,
+    test: Source,
+    config: ConfigDict,
+    out: Path,
+    *,
+    independent: Model | None = None,
+    identity: str | None = None,
+    other: Other | None = None,
+) -> dict:
     """Measures `model` on `test`, writes metrics.json and report.html into `out` and returns the metrics.
 
-    `train` gives the baseline that has not seen the picture. Raises UserError where model, data set and protocol do not
-    fit together.
+    `train` gives the baselines that have not seen the picture; `independent` is the model without coordination.
+    `identity` stands for all that decides what the model does: with it, what takes long is kept in the user's cache
+    and computed once. `other` is an earlier evaluation to compare with. Raises UserError where model, data set and
+    protocol do not fit together.
     """
     check(model, test, config)
+    subjects = Subjects.parse(config.subjects)
     indices = examples.spread(len(test), config.num_examples)
-    shown = set(examples.spread(len(indices), config.scenes))
-    crop = (config.crop.width, config.crop.height)
-    mean_map = examples.mean_motion_map(train, config.training_maps)
-    mean_bands = np.sqrt(2.0 * train.statistics.mean_power[: model.num_frequencies])  # two components, x and y
-
-    cases: list[motion.Case] = []
-    rendered: list[dict] = []
-    scenes: list[plots.Scene] = []
-    bar = progress(name="evaluating", total=len(indices), unit="picture")
-    for first in range(0, len(indices), config.batch_size):
-        batch = [examples.read(test, i, model.num_frequencies) for i in indices[first : first + config.batch_size]]
-        spectra = _predict(model, batch, config)
-        for example, spectrum in zip(batch, spectra, strict=True):
-            case = motion.Case(
-                example.index,
-                example.video,
-                example.start,
-                motion.describe(spectrum),
-                {name: motion.describe(truth) for name, truth in example.truths.items()},
-            )
-            rendered.append(rendering.measure(model, example, crop))
-            if len(cases) in shown:
-                scenes.append(_scene(model, example, case, spectrum))
-            cases.append(case)
-            bar.update()
-    bar.close()
-
-    metrics = _collect(cases, rendered, mean_map, mean_bands, config)
-    metrics = {"format": FORMAT, "protocol": protocol(model, test, len(indices), config)} | metrics
-    report.write(out, metrics, plots.draw(metrics, cases, scenes, mean_map, mean_bands, test.statistics))
+    if config.subjects:
+        subjects.check([examples.video(test, i) for i in indices])
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = networks.writable_cache("eval") if identity else Path(temporary)
+        measuring = _Measuring(model, train, test, config, indices, folder, independent, identity or "")
+        found = measuring.measure()
+        metrics = _collect(found, measuring, config, subjects)
+        sources = {subjects.of(case.video)[0] for case in found.cases} if config.subjects else set()
+        metrics["sources"] = {
+            source: _collect(found.of(chosen), measuring, config, subjects)
+            for source in sorted(sources)
+            if (chosen := [i for i, case in enumerate(found.cases) if subjects.of(case.video)[0] == source])
+        }
+    metrics["examples"] = _examples(found, measuring, subjects)
+    metrics = {"format": FORMAT, "protocol": protocol(model, test, found, config, measuring)} | metrics
+    if other is not None:
+        metrics["comparison"] = other.compare(metrics, subjects)
+    truth = metrics["summary"]["truth"]
+    shown = showcase.shown(model, measuring.sampled, test, found.cases, truth, config)
+    pictures = plots.draw(metrics, found.cases, shown.scenes, measuring.mean_map, measuring.mean_bands, test.statistics)
+    report.write(out, metrics, pictures, shown.clips)
     return metrics
+
+
+class _Measuring:
+    """Everything that is measured example by example."""
+
+    def __init__(
+        self,
+        model: Model,
+        train: Source,
+        test: Source,
+        config: ConfigDict,
+        indices: list[int],
+        folder: Path,
+        independent: Model | None,
+        identity: str,
+    ):
+        self.model, self.test, self.indices, self.config, self.identity = model, test, indices, config, identity
+        self.mean_map = examples.mean_motion_map(train, config.training_maps)
+        power = train.statistics.mean_power[: model.num_frequencies]
+        self.mean_bands = np.sqrt(2.0 * power)  # two components, x and y
+        self.sampled = Sampled(model, config, len(test))
+        alone = None if independent is None else Sampled(independent, config, len(test))
+        self.chosen = clip_features.measures(distributions.protocol_of(config), videos=True)
+        self.num_frames = test.statistics.num_frames
+        self.measured = Measured(self.chosen, config, self.num_frames, folder)
+        neighbours = find_neighbours(train, test, indices, config.training_maps, folder)
+        mean = swaying(self.mean_map, self.mean_bands, config.seed)
+        self.rows = rows(model, self.sampled, alone, identity, train, neighbours, mean, config)
+        self._drawn = [self.sampled] if alone is None else [self.sampled, alone]
+
+    def measure(self) -> Found:
+        found = Found(files={row.name: [] for row in self.rows})
+        bar = progress(name="evaluating", total=len(self.indices), unit="picture")
+        for first in range(0, len(self.indices), self.config.batch_size):
+            chosen = self.indices[first : first + self.config.batch_size]
+            batch = [examples.read(self.test, i, self.model.num_frequencies) for i in chosen]
+            self._add(found, batch)
+            bar.update(len(batch))
+        bar.close()
+        return found
+
+    def _add(self, found: Found, batch: list[examples.Example]) -> None:
+        moved = {row.name: self.measured.motion(row, batch) for row in self.rows if row.name in motion.PREDICTED}
+        with_clip = [i for i, example in enumerate(batch) if example.reference and self.chosen]
+        for row in self.rows:
+            found.files[row.name] += self.measured.features(row, [batch[i] for i in with_clip])
+        found.referenced += [len(found.cases) + i for i in with_clip]
+        for i, example in enumerate(batch):
+            predicted = {name: described for name, of in moved.items() if (described := of[i])}
+            truths = {name: motion.describe(truth) for name, truth in example.truths.items()}
+            found.cases.append(motion.Case(example.index, example.video, example.start, predicted, truths))
+            found.rendered.append(self.measured.renderer(self.model, self.identity, example))
+        for drawn in self._drawn:
+            drawn.forget()
 
 
 def check(model: Model, test: Source, config: ConfigDict) -> None:
@@ -75,75 +161,91 @@ def check(model: Model, test: Source, config: ConfigDict) -> None:
             f"--config: the crop {config.crop.width} x {config.crop.height} is larger than the pictures, "
             f"{model.width} x {model.height}; choose the preset of their size"
         )
-    for name in ("num_examples", "batch_size", "training_maps"):
-        if config[name] < 1:
-            raise UserError(f"--config.{name}={config[name]} must be at least 1")
+    for name in ("num_examples", "batch_size", "training_maps", "samples", "windows.stride", "windows.frame_step"):
+        if _setting(config, name) < 1:
+            raise UserError(f"--config.{name}={_setting(config, name)} must be at least 1")
+    for name in ("windows.fvd", "windows.fvd_long"):
+        if _setting(config, name) < FEWEST_FRAMES:
+            raise UserError(f"--config.{name}={_setting(config, name)}: I3D needs {FEWEST_FRAMES} frames or more")
+    if config.windows.sliding_fid < config.windows.frame_step:
+        raise UserError(
+            f"--config.windows.sliding_fid={config.windows.sliding_fid} holds no frame where FID takes every "
+            f"{config.windows.frame_step}th; lower --config.windows.frame_step"
+        )
     check_seed(config.seed, "--config.seed")
 
 
-def protocol(model: Model, test: Source, count: int, config: ConfigDict) -> dict:
+def _setting(config: ConfigDict, name: str) -> int:
+    for part in name.split("."):
+        config = config[part]
+    return config
+
+
+def protocol(model: Model, test: Source, found: Found, config: ConfigDict, measuring: _Measuring) -> dict:
     """What was done, in words and numbers, for whoever reads the figures."""
+    described = distributions.describe(measuring.chosen, config, measuring.num_frames)
+    return (
+        {
+            "data_set": test.name,
+            "split": test.split,
+            "examples": len(found.cases),
+            "examples_in_split": len(test),
+            "examples_with_reference_clip": len(found.referenced),
+            "picture": [model.width, model.height],
+            "frequencies": model.num_frequencies,
+            "fps": test.statistics.fps,
+            "period_frames": PERIOD,
+            "interval": "95 %, percentile bootstrap over videos, or subjects (config.subjects), 2000 resamples",
+            "motion_area": "whole picture, at the model's resolution",
+            "resize": "none: pictures as stored",
+            "renderer_pairs": "stored pairs (start frame, later frame) with the motion estimated between them",
+            "distances": described,
+        }
+        | config.to_dict()
+        | {"subjects": list(config.subjects)}
+    )
+
+
+def _collect(found: Found, measuring: _Measuring, config: ConfigDict, subjects: Subjects) -> dict:
+    """Every figure of the examples that are `found`."""
+    cases = found.cases
+    videos = [case.video for case in cases]
+    truths = _truths(cases)
+    figures = {
+        name: motion.compare(cases, name, measuring.mean_map, measuring.mean_bands, subjects)[0] for name in truths
+    }
+    groups = [subjects.of(videos[i])[1] for i in found.referenced]
     return {
-        "data_set": test.name,
-        "split": test.split,
-        "examples": count,
-        "examples_in_split": len(test),
-        "picture": [model.width, model.height],
-        "frequencies": model.num_frequencies,
-        "fps": test.statistics.fps,
-        "period_frames": PERIOD,
-        "interval": "95 %, percentile bootstrap over videos, 2000 resamples",
-        "motion_area": "whole picture, at the model's resolution",
-        "resize": "none: pictures as stored",
-        "renderer_pairs": "stored pairs (start frame, later frame) with the motion estimated between them",
-    } | config.to_dict()
+        "summary": summary(figures, truths[0]),
+        "motion": figures,
+        "naturalness": motion.naturalness(cases, subjects),
+        "renderer": rendering.summarise(found.rendered, videos, subjects),
+        "distributions": distributions.distributions(
+            found.files, groups, measuring.chosen, measuring.num_frames, config
+        ),
+    }
 
 
-def _predict(model: Model, batch: list[examples.Example], config: ConfigDict) -> np.ndarray:
-    """Spectra of a batch. A last, smaller one is filled up, so that only one shape is compiled."""
-    filled = [batch[min(i, len(batch) - 1)] for i in range(config.batch_size)]
-    images = np.stack([example.image for example in filled])
-    seeds = [(config.seed + example.index) % (LAST_SEED + 1) for example in filled]
-    return np.asarray(model.predict(images, seeds))[: len(batch)]
-
-
-def _scene(model: Model, example: examples.Example, case: motion.Case, spectrum: np.ndarray) -> plots.Scene:
-    """What the report shows of one example: maps, and how the liveliest row of pixels moves with predicted and true
-    motion."""
-    truth = "exact" if example.exact is not None else "stored"
-    row = int(np.argmax(case.truths[truth].map.sum(axis=1)))
-    slices = []
-    for volume in (example.truths[truth], spectrum):
-        motions = np.asarray(at_times(from_rest(volume), np.arange(PERIOD, dtype=np.float32)))
-        frames = model.render(example.image, motions, np.linalg.norm(motions, axis=-1).mean(axis=0))
-        slices.append(np.clip(frames[:, row], 0, 1))
-    return plots.Scene(case, truth, example.image, row, *slices)
-
-
-def _collect(
-    cases: list[motion.Case], rendered: list[dict], mean_map: np.ndarray, mean_bands: np.ndarray, config: ConfigDict
-) -> dict:
-    truths = [name for name in ("exact", "stored") if name in cases[0].truths]
-    compared = {name: motion.compare(cases, name, mean_map, mean_bands) for name in truths}
-    figures = {name: result for name, (result, _) in compared.items()}
-    each = [
+def _examples(found: Found, measuring: _Measuring, subjects: Subjects) -> list[dict]:
+    compared = {
+        name: motion.compare(found.cases, name, measuring.mean_map, measuring.mean_bands, subjects)[1]
+        for name in _truths(found.cases)
+    }
+    return [
         {
             "index": case.index,
             "video": case.video,
             "start": case.start,
-            "motion": {name: rows[place] for name, (_, rows) in compared.items()},
-            "renderer": rendered[place],
+            **(dict(zip(("source", "subject"), subjects.of(case.video), strict=True)) if subjects.entries else {}),
+            "motion": {name: each[place] for name, each in compared.items()},
+            "renderer": found.rendered[place],
         }
-        for place, case in enumerate(cases)
+        for place, case in enumerate(found.cases)
     ]
-    return {
-        "summary": summary(figures, truths[0]),
-        "motion": figures,
-        "naturalness": motion.naturalness(cases),
-        "renderer": rendering.summarise(rendered, [case.video for case in cases]),
-        "distributions": missing_distributions(config.windows),
-        "examples": each,
-    }
+
+
+def _truths(cases: Sequence[motion.Case]) -> list[str]:
+    return [name for name in ("exact", "stored") if name in cases[0].truths]
 
 
 def summary(figures: dict, truth: str) -> dict:

@@ -27,8 +27,10 @@ from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
 from gid_jax.models.network import Network, Params
 from gid_jax.models.renderer import Renderer
+from gid_jax.models.unet import FREQUENCY_ATTENTION
 from gid_jax.models.vae import VAE
 from gid_jax.motion.normalization import Normalization
+from gid_jax.trees import partition
 
 VERSION = 1
 FILE_NAME = "bundle.json"
@@ -71,6 +73,20 @@ class Networks:
     vae: Network[VAE]
     denoiser: Network[Denoiser]
     renderer: Network[Renderer]
+
+
+def uncoordinated(bundle: Bundle) -> Bundle | None:
+    """The bundle whose slices know nothing of each other: as stage 2 left it, if stage 3 kept its base frozen. None
+    where it has no frequency attention.
+    """
+    denoiser = bundle.models["denoiser"]
+    if not denoiser["unet"].get("frequency_attention"):
+        return None
+    alone = denoiser | {"unet": denoiser["unet"] | {"frequency_attention": False}}
+    _, base = partition(bundle.params["denoiser"], FREQUENCY_ATTENTION)
+    return dataclasses.replace(
+        bundle, models={**bundle.models, "denoiser": alone}, params={**bundle.params, "denoiser": base}
+    )
 
 
 def save_bundle(bundle: Bundle, out: str | Path, dtype: str = "float32") -> None:

@@ -62,10 +62,16 @@ def of_halves(features: Sequence[Features], distance: Callable[[Features, Featur
 
     None for fewer than four videos.
     """
+    parts = halves(features)
+    return distance(*map(np.concatenate, parts)) if parts else None
+
+
+def halves(features: Sequence[Features]) -> tuple[list[Features], list[Features]] | None:
+    """The halves of `of_halves`."""
     if len(features) < 4:
         return None
     order = np.random.default_rng(0).permutation(len(features))
-    return distance(*(np.concatenate([features[i] for i in order[part::2]]) for part in (0, 1)))
+    return [features[i] for i in order[::2]], [features[i] for i in order[1::2]]
 
 
 @dataclass(frozen=True)
@@ -76,9 +82,12 @@ class Spread:
     resamples: int
 
 
-def bootstrap_frechet(real: Sequence[Features] | Normal, fake: Sequence[Features], seed: int = 0) -> Spread | None:
+def bootstrap_frechet(
+    real: Sequence[Features] | Normal, fake: Sequence[Features], seed: int = 0, paired: bool = False
+) -> Spread | None:
     """Of `fid` or `fvd` between features given by video, drawing whole videos of both sides; of a `Normal`, which
-    knows no videos, the fixed other side.
+    knows no videos, the fixed other side. Where `paired`, video i of one side is made from the start frames of video i
+    of the other, and both are drawn together.
 
     None where a side has fewer than three videos. Resampled sets repeat videos, so that their distances are too large
     by about as much as small sets' are: only their spread is used.
@@ -94,10 +103,14 @@ def bootstrap_frechet(real: Sequence[Features] | Normal, fake: Sequence[Features
         return between_factors(*first, *second)
 
     rows = min(*(len(factor) for _, factor in fixed), *(min(x.shape) for x in whole), LARGE + 1)
-    return _bootstrap(distance, [len(side) for side in drawn], RESAMPLES if rows <= LARGE else RESAMPLES_OF_LARGE, seed)
+    return _bootstrap(
+        distance, [len(side) for side in drawn], RESAMPLES if rows <= LARGE else RESAMPLES_OF_LARGE, seed, paired
+    )
 
 
-def bootstrap_kernel(real: Sequence[Features], fake: Sequence[Features], seed: int = 0) -> Spread | None:
+def bootstrap_kernel(
+    real: Sequence[Features], fake: Sequence[Features], seed: int = 0, paired: bool = False
+) -> Spread | None:
     """Of `kid`, as `bootstrap_frechet`."""
     blocks = [kernel_blocks(real, real), kernel_blocks(fake, fake), kernel_blocks(real, fake)]
     sizes = [np.array([len(part) for part in side], np.float64) for side in (real, fake)]
@@ -110,18 +123,19 @@ def bootstrap_kernel(real: Sequence[Features], fake: Sequence[Features], seed: i
         across = counts[0] @ blocks[2][0] @ counts[1] / ((counts[0] @ sizes[0]) * (counts[1] @ sizes[1]))
         return 100 * float(sum(within) - 2 * across)
 
-    return _bootstrap(distance, [len(real), len(fake)], RESAMPLES, seed)
+    return _bootstrap(distance, [len(real), len(fake)], RESAMPLES, seed, paired)
 
 
 def _bootstrap(
-    distance: Callable[[list[np.ndarray]], float], videos: list[int], resamples: int, seed: int
+    distance: Callable[[list[np.ndarray]], float], videos: list[int], resamples: int, seed: int, paired: bool
 ) -> Spread | None:
     if min(videos) < 3:
         return None
     random = np.random.default_rng(seed)
     found: list[float] = []
     while len(found) < resamples:
-        counts = [random.multinomial(n, np.full(n, 1 / n)).astype(np.float64) for n in videos]
+        counts = [random.multinomial(n, np.full(n, 1 / n)).astype(np.float64) for n in videos[: 1 if paired else None]]
+        counts *= len(videos) // len(counts)
         if min(np.count_nonzero(count) for count in counts) > 1:
             found.append(distance(counts))
     return Spread(float(np.std(found, ddof=1)), resamples)

@@ -48,6 +48,18 @@ def distance(weights: Params, image: Float[Array, "b h w 3"], reference: Float[A
     return total
 
 
+def unit_features(images: Float[np.ndarray, "b h w 3"]) -> Float[np.ndarray, "b d"]:
+    """VGG16's last features (relu5_3) of pictures in [0, 1], of length 1 at every position and 1 in all: their scalar
+    product is the mean over positions of the cosine."""
+    return np.asarray(_last_features(load_weights()["vgg"], jnp.asarray(images)))
+
+
+@jax.jit
+def _last_features(params: Params, images: Array) -> Array:
+    features = _unit(_network().bind(params)(standardise(images))[-1])
+    return features.reshape(len(images), -1) / (features.shape[1] * features.shape[2]) ** 0.5
+
+
 def standardise(image: Float[Array, "*b h w 3"]) -> Float[Array, "*b h w 3"]:
     """Pictures in [0, 1] as VGG16 and VGG19 were trained to see them: ImageNet's mean and deviation."""
     shape = (1,) * (image.ndim - 1) + (3,)

@@ -14,6 +14,7 @@ from flax import nnx
 
 from gid_jax.models import layers
 
+FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
 EPSILON = 1e-5
 
 

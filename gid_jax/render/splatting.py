@@ -36,19 +36,17 @@ def splat(
     if mode == "average" or weight is None:
         if mode != "average":
             raise ValueError(f"mode {mode!r} needs a weight")
-        importance = jnp.ones((*batch, height, width), dtype)
+        shares = jnp.ones((*batch, height, width), dtype)
     elif mode == "softmax":
-        scale = ALPHA * 256 / width if alpha is None else alpha
-        peak = jax.lax.stop_gradient(jnp.max(weight, axis=(-2, -1), keepdims=True))
-        importance = jnp.exp(jnp.maximum(scale * (weight.astype(dtype) - peak.astype(dtype)), LARGEST_DROP))
+        shares = importance(weight.astype(dtype), alpha)
     elif mode == "linear":
-        importance = weight.astype(dtype)
+        shares = weight.astype(dtype)
     else:
         raise ValueError(f"mode is 'softmax', 'linear' or 'average', not {mode!r}")
 
     summed, total = accumulation.accumulate(
         features.astype(dtype).reshape(-1, height, width, channels),
-        importance.reshape(-1, height, width),
+        shares.reshape(-1, height, width),
         motion.astype(dtype).reshape(-1, height, width, 2),
     )
     total = total[..., None]
@@ -56,6 +54,13 @@ def splat(
     warped = jnp.where(arrived, summed / jnp.where(arrived, total, 1), 0)
     holes = 1 - arrived.astype(jnp.float32)
     return warped.reshape(features.shape).astype(features.dtype), holes.reshape(*batch, height, width, 1)
+
+
+def importance(weight: Float[Array, "*b h w"], alpha: float | None = None) -> Float[Array, "*b h w"]:
+    """w = exp(alpha (W - max W)), `softmax`'s."""
+    scale = ALPHA * 256 / weight.shape[-1] if alpha is None else alpha
+    peak = jax.lax.stop_gradient(jnp.max(weight, axis=(-2, -1), keepdims=True))
+    return jnp.exp(jnp.maximum(scale * (weight - peak), LARGEST_DROP))
 
 
 def splat_picture(

@@ -17,15 +17,15 @@ from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
 from gid_jax.models.denoiser import Denoiser
 from gid_jax.models.network import Network
+from gid_jax.models.unet import FREQUENCY_ATTENTION
 from gid_jax.models.vae import VAE
 from gid_jax.motion.normalization import normalize
 from gid_jax.progress import progress
 from gid_jax.tasks import pictures
 from gid_jax.tasks.stages import check_alike, load_earlier
 from gid_jax.tasks.task import Batch, Metrics, Task, Tree
-from gid_jax.trees import path_name
+from gid_jax.trees import partition, path_name
 
-FREQUENCY_ATTENTION = "frequency_attention"  # path component of everything that stage 3 adds
 PICTURE_STEPS = 12  # of the solver, for the pictures of a run
 
 
@@ -278,21 +278,6 @@ class CoordinatedTask(VolumeTask):
 def full_params(params: Tree, frozen: Tree) -> Tree:
     """Parameters of the whole denoiser: the trained ones and, in stage 3, the frozen base."""
     return _merge(params, frozen["base"]) if "base" in frozen else params
-
-
-def partition(params: Tree, component: str) -> tuple[Tree, Tree]:
-    """Nested dicts of (what lies under a path component of this name, everything else), without empty dicts."""
-    inside, outside = {}, {}
-    for name, value in params.items():
-        if name == component:
-            inside[name] = value
-        elif isinstance(value, dict):
-            first, second = partition(value, component)
-            inside.update({name: first} if first else {})
-            outside.update({name: second} if second else {})
-        else:
-            outside[name] = value
-    return inside, outside
 
 
 def _merge(first: Tree, second: Tree) -> Tree:

@@ -12,6 +12,7 @@ from gid_jax.data import codec
 from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
 from gid_jax.evaluation import examples, motion, rendering, run
+from gid_jax.evaluation.rows import Sampled
 from gid_jax.motion.spectrum import mean_magnitude
 from gid_jax.streams import LAST_SEED
 
@@ -199,7 +200,7 @@ def test_seeds_of_examples_stay_seeds(sources, config):
     """The last seed and an example's number after it."""
     config.seed, asked = LAST_SEED, []
     model = SimpleNamespace(predict=lambda images, seeds: asked.extend(seeds) or images)
-    run._predict(model, [SimpleNamespace(image=np.zeros(1), index=index) for index in (0, 1)], config)
+    Sampled(model, config, 2)([SimpleNamespace(image=np.zeros(1), index=index) for index in (0, 1)])
     assert asked[:2] == [LAST_SEED, 0]
 
 
