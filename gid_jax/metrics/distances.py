@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from jaxtyping import Float
 
-from gid_jax.metrics.frechet import Moments, Normal, between_factors, factor_of, weighted_factor
+from gid_jax.metrics.frechet import Moments, Normal, between_factors, factor_of, weighted_distance, weighted_factor
 from gid_jax.metrics.kernel import kernel_blocks, kernel_distance
 
 Features = Float[np.ndarray | jax.Array, "_ d"]
@@ -97,10 +97,16 @@ def bootstrap_frechet(
     whole = [np.concatenate(side).astype(np.float64) for side in drawn]
     video = [np.repeat(np.arange(len(side)), [len(part) for part in side]) for side in drawn]
 
+    if not fixed and all(len(x) <= x.shape[1] for x in whole):
+        between = weighted_distance(*whole)
+    else:
+
+        def between(*weights: np.ndarray) -> float:
+            first, second = fixed + [weighted_factor(x, w) for x, w in zip(whole, weights, strict=True)]
+            return between_factors(*first, *second)
+
     def distance(counts: list[np.ndarray]) -> float:
-        parts = [weighted_factor(x, count[v]) for x, v, count in zip(whole, video, counts, strict=True)]
-        first, second = fixed + parts
-        return between_factors(*first, *second)
+        return between(*(count[v] for v, count in zip(video, counts, strict=True)))
 
     rows = min(*(len(factor) for _, factor in fixed), *(min(x.shape) for x in whole), LARGE + 1)
     return _bootstrap(
