@@ -24,7 +24,17 @@ NAMES = {
     "stored": "estimated flow",
     "exact": "exact motion",
 }
-COLOURS = {"model": "#2563eb", "shuffled": "#9ca3af", "mean_spectrum": "#d97706", "true": "#111827"}
+COLOURS = {
+    "model": "#2563eb",
+    "uncoordinated": "#7dd3fc",
+    "shuffled": "#9ca3af",
+    "nearest": "#059669",
+    "mean_spectrum": "#d97706",
+    "eulerian": "#dc2626",
+    "repeat_i0": "#7c3aed",
+    "real": "#111827",
+    "true": "#111827",
+}
 
 
 @dataclass(frozen=True)
@@ -60,6 +70,11 @@ def draw(
     }
 
 
+def row_name(name: str) -> str:
+    """What a row of the table of distances is called."""
+    return "two halves of the videos" if name == "real" else NAMES[name]
+
+
 def curves(distributions: dict[str, dict]) -> dict[str, dict]:
     """Those distances that are over time, of two windows or more."""
     return {name: row for name, row in distributions.items() if len(row.get("starts", [])) > 1}
@@ -67,15 +82,15 @@ def curves(distributions: dict[str, dict]) -> dict[str, dict]:
 
 def over_time(name: str, row: dict) -> bytes:
     """A distance of one window after another, a line for each row of the table."""
-    figure, axes = _figure(6.5, 3.2)
+    figure, axes = _figure(8, 3.2)
     for who, values in row["rows"].items():
         if None not in values:
-            label = "two halves of the videos" if who == "real" else NAMES[who]
-            axes.plot(row["starts"], values, "o-", markersize=4, label=label, color=COLOURS.get(who))
+            style = "o--" if who == "real" else "o-"
+            axes.plot(row["starts"], values, style, markersize=4, label=row_name(who), color=COLOURS.get(who))
     axes.set_xlabel(f"first frame of a window of {row['frames']}")
     axes.set_ylabel(name.removeprefix("sliding "))
     axes.set_yscale("log")
-    axes.legend(frameon=False, fontsize=7)
+    axes.legend(frameon=False, fontsize=8, loc="center left", bbox_to_anchor=(1, 0.5))
     return _png(figure)
 
 

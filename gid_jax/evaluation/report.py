@@ -9,7 +9,7 @@ from pathlib import Path
 from gid_jax import files
 from gid_jax.evaluation import motion, rendering
 from gid_jax.evaluation.comparison import FIGURES
-from gid_jax.evaluation.plots import NAMES, curves
+from gid_jax.evaluation.plots import NAMES, curves, row_name
 from gid_jax.evaluation.rows import ROWS
 from gid_jax.evaluation.showcase import ClipShown
 
@@ -77,32 +77,22 @@ def page(metrics: dict, pictures: dict[str, bytes], clips: Sequence[ClipShown] =
 def _overview(metrics: dict) -> str:
     """The table: all rows, all figures."""
     figures = metrics["motion"][metrics["summary"]["truth"]]
-    known = {name: row for name, row in metrics["distributions"].items() if row.get("rows") and "starts" not in row}
+    known = {name: row for name, row in metrics["distributions"].items() if "value" in row and "rows" in row}
     lines = []
     for name in ROWS:
-        of = figures if name != "real" else {"map_correlation": {}, "amplitude_error_db": {}}
-        cells = [
-            _value(of[key].get(name), digits) for key, digits in (("map_correlation", 2), ("amplitude_error_db", 1))
-        ]
+        of = ("map_correlation", 2), ("amplitude_error_db", 1)
+        cells = [_value(None if name == "real" else figures[key].get(name), digits) for key, digits in of]
         cells += [_distance(row["rows"].get(name)) for row in known.values()]
         if set(cells) != {"-"}:
-            lines.append(["two halves of the videos" if name == "real" else NAMES[name], *cells])
-    head = ["", "motion map, r", "amplitude, dB off", *known]
-    missing = {name: row["missing"] for name, row in metrics["distributions"].items() if "missing" in row}
-    notes = [f"<b>{html.escape(name)}</b>: {html.escape(reason)}" for name, reason in missing.items()]
-    warned = sorted(
-        {f"{name}: {at['warning']}" for name, row in known.items() for at in row["rows"].values() if "warning" in at}
-    )
-    legend = [
-        f"<b>{html.escape(NAMES[name])}</b>: {html.escape(text)}" for name, text in ROWS.items() if name != "real"
-    ]
-    legend.insert(0, f"<b>two halves of the videos</b>: {html.escape(ROWS['real'])}")
-    small = "".join(
-        f"<p><small>{'; '.join(part)}.</small></p>"
-        for part in (legend, [html.escape(w) for w in warned[:3]], notes)
-        if part
-    )
-    return "<h2>The table</h2>" + _table(head, lines) + small
+            lines.append([row_name(name), *cells])
+    notes = ["; ".join(f"<b>{html.escape(row_name(name))}</b>: {html.escape(text)}" for name, text in ROWS.items())]
+    if few := [name for name, row in known.items() if any("warning" in figure for figure in row["rows"].values())]:
+        notes.append(f"{', '.join(few)}: so few vectors that the figure mostly tells how many there are; compare rows")
+    for name, row in metrics["distributions"].items():
+        if "missing" in row:
+            notes.append(f"<b>{html.escape(name)}</b>: {html.escape(row['missing'])}")
+    small = "".join(f"<p><small>{note}.</small></p>" for note in notes)
+    return "<h2>The table</h2>" + _table(["", "motion maps, r", "amplitude error, dB", *known], lines) + small
 
 
 def _distance(figure: dict | None) -> str:

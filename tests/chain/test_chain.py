@@ -16,7 +16,8 @@ class Chain:
 
     def __init__(self, folder: Path):
         self.folder = folder
-        self.environment = {**os.environ, "JAX_COMPILATION_CACHE_DIR": str(folder / "jax"), "JAX_PLATFORMS": "cpu"}
+        caches = {"JAX_COMPILATION_CACHE_DIR": str(folder / "jax"), "GID_JAX_CACHE": str(folder / "gid_jax")}
+        self.environment = {**os.environ, **caches, "JAX_PLATFORMS": "cpu"}
 
     def __call__(self, module: str, *arguments: str) -> subprocess.CompletedProcess:
         return subprocess.run(

@@ -11,7 +11,7 @@ from configs.eval import get_config
 from gid_jax.data import codec
 from gid_jax.data.statistics import DatasetStatistics
 from gid_jax.errors import UserError
-from gid_jax.evaluation import examples, motion, rendering, run
+from gid_jax.evaluation import baselines, examples, motion, rendering, run
 from gid_jax.evaluation.rows import Sampled
 from gid_jax.motion.spectrum import mean_magnitude
 from gid_jax.streams import LAST_SEED
@@ -101,10 +101,17 @@ class Blind(FromPicture):
         return np.stack([scene(0)[1]] * len(images))
 
 
+@pytest.fixture(autouse=True)
+def no_weights(tmp_path_factory, monkeypatch):
+    """Whatever this machine has."""
+    monkeypatch.setenv("GID_JAX_CACHE", str(tmp_path_factory.mktemp("cache")))
+
+
 @pytest.fixture
 def cheap_lpips(monkeypatch):
     """For tests that are of something else: VGG takes most of their time."""
     monkeypatch.setattr(rendering, "lpips", lambda x, y: np.abs(x - y).mean((1, 2, 3)))
+    monkeypatch.setattr(baselines.lpips, "unit_features", lambda x: x.reshape(len(x), -1))
 
 
 @pytest.fixture
@@ -140,9 +147,11 @@ def test_a_model_that_sees_beats_every_baseline(sources, config, tmp_path):
     assert coherence["stored"]["mean"] == pytest.approx(coherence["exact"]["mean"], abs=0.02)  # equal up to strength
     assert coherence["model"]["mean"] == pytest.approx(1)  # every band in phase
     assert set(metrics["distributions"]) >= {"FID", "KID", "FVD", "FVD32", "DTFVD", "DTFVD32"}
-    assert all(
-        "missing weights" in row["missing"] and row["value"] is None for row in metrics["distributions"].values()
-    )
+    for row in metrics["distributions"].values():
+        assert "missing weights" in row["missing"] and row["value"] is None
+        assert "gid_jax.weights" in row["missing"]
+    assert exact["nearest"]["mean"] < 0.9 < exact["eulerian"]["mean"]  # which of the model's motion keeps the place
+    assert exact["model_minus_nearest"]["n"] == 10 and "uncoordinated" not in exact
     page = (tmp_path / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 4 and not re.search(r"(src|href)='https?:", page)
     assert "clip <" not in re.sub(r"base64,[^']*", "", page)
