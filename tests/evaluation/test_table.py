@@ -151,7 +151,7 @@ def test_every_row_is_the_distance_of_its_own_clips(networks, sources, config, t
 
 
 def test_what_was_made_is_not_made_again(networks, sources, config, tmp_path):
-    runs = []
+    config.num_examples, runs = 2, []
     for identity, seed in (("a", 0), ("a", 0), ("b", 0), ("b", 7)):
         config.seed = seed
         model = Counting()
@@ -159,17 +159,17 @@ def test_what_was_made_is_not_made_again(networks, sources, config, tmp_path):
         runs.append((metrics, len(model.predicted), model.rendered))
     (first, predicted, rendered), (second, again, anew), (_, *other), (_, reseeded, _) = runs
     assert first == second == json.loads(json.dumps(runs[0][0]))
-    assert again == 4 and anew == 4 * PERIOD < rendered  # the pictures of the report alone
+    assert again == 2 and anew == 2 * PERIOD < rendered  # the pictures of the report alone
     assert other == [predicted, rendered] and reseeded == predicted
 
 
 def test_samples_of_a_picture_have_seeds_of_their_own(networks, sources, config, tmp_path):
-    config.samples = 2
+    config.samples, config.num_examples = 2, 3
     model = Counting()
     metrics = evaluated(model, *sources, config, tmp_path / "out")
-    assert len(set(model.predicted)) == 10
+    assert len(set(model.predicted)) == 6
     row = metrics["distributions"]["FVD"]["rows"]
-    assert row["model"]["n"] == {"real": 5, "fake": 10} and row["nearest"]["n"] == {"real": 5, "fake": 5}
+    assert row["model"]["n"] == {"real": 3, "fake": 6} and row["nearest"]["n"] == {"real": 3, "fake": 3}
     assert len(metrics["distributions"]["sliding FVD"]["rows"]["model"]) == 1
 
 

@@ -6,6 +6,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from flax import traverse_util
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +16,7 @@ from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
 from gid_jax.evaluation.model import BundleModel
 from gid_jax.inference import generate
+from gid_jax.inference.bundle import uncoordinated
 from gid_jax.motion.spectrum import (
     at_times,
     from_rest,
@@ -55,6 +57,32 @@ def test_sampling_is_ddim_written_out(bundle, spectra):
     expected = bundle.scales.reshape(3, 1, 1, 1) * values * np.abs(values)
     assert np.abs(expected).max() > 1e-3
     np.testing.assert_allclose(result[1], expected, atol=1e-4 * np.abs(expected).max())
+
+
+def test_without_coordination_slices_know_nothing_of_each_other(bundle, spectra):
+    """The network without attention over frequencies is the one whose attention adds nothing."""
+    images, whole = spectra
+    alone = uncoordinated(bundle)
+    found = generate.predict_spectra(alone, images, [3, 4], **STEPS)
+    silent = traverse_util.flatten_dict(bundle.params["denoiser"], sep="/")
+    for name, leaf in silent.items():
+        if "frequency_attention" in name and "to_out" in name:
+            silent[name] = 0 * leaf
+    params = {**bundle.params, "denoiser": traverse_util.unflatten_dict(silent, sep="/")}
+    expected = generate.predict_spectra(dataclasses.replace(bundle, params=params), images, [3, 4], **STEPS)
+    np.testing.assert_allclose(found, expected, atol=1e-4 * np.abs(expected).max())
+    assert np.abs(found - whole).max() > 1e-3 * np.abs(whole).max()
+    assert uncoordinated(alone) is None and BundleModel(alone).uncoordinated() is None
+
+
+def test_a_models_identity_is_that_of_all_that_decides_its_motion(bundle):
+    same = dataclasses.replace(bundle, params=jax.tree.map(np.copy, dict(bundle.params)), provenance={"x": 1})
+    scales = dataclasses.replace(bundle, scales=bundle.scales * 2)
+    vae = jax.tree.map(lambda leaf: leaf + 1, bundle.params["vae"])
+    identities = [BundleModel(b).identity for b in (bundle, same, scales, uncoordinated(bundle))]
+    identities.append(BundleModel(dataclasses.replace(bundle, params={**bundle.params, "vae": vae})).identity)
+    identities.append(BundleModel(bundle, num_steps=3).identity)
+    assert identities[0] == identities[1] and len(set(identities)) == 5
 
 
 def test_values_of_a_bundle_normalised_by_size_become_pixels(bundle):

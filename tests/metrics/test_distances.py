@@ -7,7 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gid_jax.metrics.distances import bootstrap_frechet, bootstrap_kernel, fid, fvd, kid
-from gid_jax.metrics.frechet import Moments, between_factors, feature_statistics, frechet_distance, weighted_factor
+from gid_jax.metrics.frechet import (
+    Moments,
+    between_factors,
+    feature_statistics,
+    frechet_distance,
+    weighted_distance,
+    weighted_factor,
+)
 from gid_jax.metrics.kernel import kernel_blocks, kernel_distance
 from gid_jax.metrics.windows import sliding_windows
 
@@ -181,3 +188,21 @@ def test_the_bootstraps_error_is_that_of_drawing_the_videos_anew(estimate, boots
     told = [bootstrap(videos(1000 + i, 0.0), videos(2000 + i, 1.0), seed=i).error for i in range(6)]
     assert 0.7 * np.std(anew) < np.mean(told) < 1.4 * np.std(anew)
     assert bootstrap(videos(0, 0.0)[:2], videos(1, 1.0)) is None
+
+
+def test_weighted_distance_is_that_of_the_factors():
+    random = np.random.default_rng(4)
+    x, y = random.normal(size=(9, 30)) + 1, 2 * random.normal(size=(7, 30))
+    weights = random.integers(0, 3, 9).astype(float), random.integers(1, 4, 7).astype(float)
+    expected = between_factors(*weighted_factor(x, weights[0]), *weighted_factor(y, weights[1]))
+    assert weighted_distance(x, y)(*weights) == pytest.approx(expected, rel=1e-10)
+
+
+@pytest.mark.parametrize("bootstrap", [bootstrap_frechet, bootstrap_kernel])
+def test_pairs_are_drawn_together(bootstrap):
+    """Of a set and the same set moved by a constant nothing is uncertain but the little that a kernel sees."""
+    random = np.random.default_rng(5)
+    real = [random.normal(size=(4, 6)) * 3 + random.normal(size=6) * 5 for _ in range(12)]
+    fake = [part + 0.5 for part in real]
+    apart, together = bootstrap(real, fake), bootstrap(real, fake, paired=True)
+    assert together.error < apart.error / 5
