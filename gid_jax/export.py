@@ -48,7 +48,7 @@ def main(arguments: list[str]) -> None:
 def make_bundle(stages: dict[str, Stage]) -> Bundle:
     """The bundle of three stages. Raises UserError where they do not belong together."""
     vae, denoiser, renderer = (stages[part] for part in TASKS)
-    for name in ("width", "height", "num_frequencies"):
+    for name in ("width", "height"):
         if vae.config[name] != denoiser.config[name]:
             raise UserError(
                 f"--vae and --denoiser differ in {name} ({vae.config[name]} and {denoiser.config[name]}); "

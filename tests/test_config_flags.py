@@ -72,7 +72,7 @@ def test_a_missing_configuration_names_those_there_are(name):
         UserError, match=f"--config={name}: no such configuration file; configs has coordinated, data, "
     ):
         parse(f"--config={name}")
-    with pytest.raises(UserError, match="no such sweep; configs/sweeps has ablation, learning_rate"):
+    with pytest.raises(UserError, match="no such sweep; configs/sweeps has ablation, learning_rate, table2"):
         cli.from_file(name, "get_points")
 
 

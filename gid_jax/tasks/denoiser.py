@@ -73,7 +73,7 @@ class DenoiserTask(Task):
         check_alike(self.config, "vae_model", stage, "model", self.config.vae)
         channels = self.config.vae_model.latent_channels
         return {
-            "scales": stage.frozen["scales"],
+            "scales": stage.frozen["scales"][: self.config.num_frequencies],
             "vae": stage.params,
             "latent_mean": np.zeros(channels, np.float32),
             "latent_std": np.ones(channels, np.float32),

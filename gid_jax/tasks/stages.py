@@ -8,17 +8,22 @@ from ml_collections import ConfigDict
 from gid_jax.checkpoints.checkpoint import Stage, load_stage
 from gid_jax.errors import UserError
 
-SHARED = ("width", "height", "num_frequencies", "normalization")
+SHARED = ("width", "height", "normalization")
 
 
 def load_earlier(config: ConfigDict, key: str, task: str) -> Stage:
-    """The stage in the workdir `config[key]`, which must have trained `task` at this size and number of frequencies."""
+    """The stage in the workdir `config[key]`, which must have trained `task` at this size and number of frequencies.
+
+    A VAE codes each slice by itself: one of more frequencies serves too.
+    """
     workdir = config[key]
     if not workdir:
         raise UserError(f"config.{key} is empty: name the workdir of the {task} stage with --config.{key}=DIR")
     stage = load_stage(workdir, (task,))
     for name in SHARED:
         check_alike(config, name, stage, name, workdir)
+    if task != "vae" or stage.config.num_frequencies < config.num_frequencies:
+        check_alike(config, "num_frequencies", stage, "num_frequencies", workdir)
     return stage
 
 

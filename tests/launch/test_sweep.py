@@ -347,13 +347,12 @@ def test_bad_input_is_one_line_before_anything_runs(place, capsys, points, argum
 
 def test_an_unknown_sweep_is_told_the_known_ones(place, capsys):
     assert run(place, sweep_file="configs/sweeps/nope.py") == 2
-    assert (
-        "configs/sweeps/nope.py: no such sweep; configs/sweeps has ablation, learning_rate" in capsys.readouterr().err
-    )
+    message = "configs/sweeps/nope.py: no such sweep; configs/sweeps has ablation, learning_rate, table2"
+    assert message in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("preset", ["demo", "test", "paper"])
-@pytest.mark.parametrize("name", ["ablation", "learning_rate"])
+@pytest.mark.parametrize("name", ["ablation", "learning_rate", "table2"])
 def test_every_sweep_of_the_project_builds(name, preset, monkeypatch):
     monkeypatch.chdir(ROOT)
     points = sweep_points.load_points(f"configs/sweeps/{name}.py:{preset}")

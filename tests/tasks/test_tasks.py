@@ -373,7 +373,8 @@ def test_an_unfrozen_stage_three_starts_as_the_base(stages):
         ("denoiser", {}, r"config\.vae is empty"),
         ("denoiser", {"vae": "nowhere"}, "nowhere: no checkpoint of a vae stage"),
         ("denoiser", {"vae": "base"}, "holds stage 'denoiser', needed is 'vae'"),
-        ("denoiser", {"vae": "vae", "num_frequencies": 3}, r"config\.num_frequencies is 3, but .* trained with 4"),
+        ("denoiser", {"vae": "vae", "num_frequencies": 5}, r"config\.num_frequencies is 5, but .* trained with 4"),
+        ("coordinated", {"base": "base", "num_frequencies": 3}, r"config\.num_frequencies is 3, but .* trained with 4"),
         ("denoiser", {"vae": "vae", "normalization": "size"}, r"config\.normalization is size, but .* with adaptive"),
         ("denoiser", {"vae": "vae", "vae_model.base_channels": 64}, r"config\.vae_model\.base_channels is 64"),
         (
@@ -395,6 +396,13 @@ def test_a_stage_that_does_not_fit_is_a_clear_error(stages, name, settings, mess
             settings = {**settings, key: str(stages[0] / settings[key])}
     with pytest.raises(UserError, match=message):
         tiny.task_of(tiny.load_config(name, **settings)).inherit()
+
+
+def test_a_vae_of_more_frequencies_serves(stages):
+    task = tiny.task_of(tiny.load_config("denoiser", vae=str(stages[0] / "vae"), num_frequencies=3))
+    frozen, whole = task.inherit(), tiny.task_of(tiny.load_config("denoiser", vae=str(stages[0] / "vae"))).inherit()
+    np.testing.assert_array_equal(frozen["scales"], whole["scales"][:3])
+    jax.tree.map(np.testing.assert_array_equal, frozen["vae"], whole["vae"])
 
 
 def test_whitening_makes_latents_of_mean_zero_and_variance_one(stages, monkeypatch):
