@@ -50,8 +50,6 @@ DRIFT = 0.1  # of red, up, and of blue, down, by the last frame
 SWAY = 1.0  # px at 128 wide, 1 Hz, where the clip moves less than its median
 NOTICED = 3.0  # standard errors
 
-Stretch = Callable[[int, int], np.ndarray]  # (frames, step) -> the stretch, uint8 [t, h, w, 3]
-
 
 def main(arguments: list[str]) -> None:
     if arguments or not FLAGS.clips or not FLAGS.out:

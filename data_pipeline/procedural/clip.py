@@ -1,5 +1,6 @@
 """One clip: rendered from a seed, written, and its exact motion read back."""
 
+import dataclasses
 import os
 import zipfile
 from collections.abc import Sequence
@@ -12,7 +13,7 @@ import numpy as np
 import zstandard
 
 from data_pipeline.procedural import scenes
-from data_pipeline.procedural.compositor import compose, trace
+from data_pipeline.procedural.compositor import compose, follow, trace
 from data_pipeline.procedural.stage import HOURS, Stage
 from data_pipeline.procedural.wind import Wind
 from gid_jax.errors import UserError
@@ -53,6 +54,38 @@ def render_clip(
     the training split. `wind` is how many times the usual strength blows, at most `STRONGEST`. UserError for an unknown
     kind, a size below 32 x 32 or another wind.
     """
+    name, stage = _set(seed, width, height, num_frames, kinds, wind)
+    assert stage.background is not None
+    frames, top = compose(stage.background, stage.layers, num_frames)
+    trajectories, visibility = trace(stage.layers, top, (height, width), min(SAMPLES, num_frames))
+    return ProceduralClip(frames, trajectories, visibility, seed, name, tuple(sorted(stage.kinds)), wind)
+
+
+def render_motion(
+    seed: int, *, width: int, height: int, kinds: Sequence[str] | None = None, gusts: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
+    """First frame uint8 [h, w, 3] and exact trajectories float32 [150, h, w, 2], px, without the cost of the frames.
+
+    Other `gusts` than 0 show the scene of `render_clip` on other days, in winds of their own: what a picture of it may
+    do. UserError as there.
+    """
+    _, stage = _set(seed, width, height, SAMPLES, kinds, gusts=gusts)
+    assert stage.background is not None
+    first = [dataclasses.replace(layer, displacement=layer.displacement[:1]) for layer in stage.layers]
+    frames, top = compose(stage.background, first, 1)
+    return frames[0], follow(stage.layers, top[:, 0], (height, width), SAMPLES)
+
+
+def _set(
+    seed: int,
+    width: int,
+    height: int,
+    num_frames: int,
+    kinds: Sequence[str] | None,
+    wind: float = 1.0,
+    gusts: int = 0,
+) -> tuple[str, Stage]:
+    """The scene of a seed by name, and all that moves on its stage."""
     if min(width, height) < 32 or num_frames < 1:
         raise UserError(
             f"a procedural clip of {width} x {height} px, {num_frames} frames: ask for at least 32 x 32 and 1"
@@ -67,12 +100,10 @@ def render_clip(
     shares = np.array([known[name][1] for name in names])
     name = names[rng.choice(len(names), p=shares / shares.sum())]
     build, _, hours = known[name]
-    stage = Stage(width, height, rng, Wind.blowing(rng, np.arange(num_frames) / FPS, wind), HOURS[rng.choice(hours)])
+    blowing = Wind.blowing(rng, np.arange(num_frames) / FPS, wind, gusts)
+    stage = Stage(width, height, rng, blowing, HOURS[rng.choice(hours)])
     build(stage)
-    assert stage.background is not None
-    frames, top = compose(stage.background, stage.layers, num_frames)
-    trajectories, visibility = trace(stage.layers, top, (height, width), min(SAMPLES, num_frames))
-    return ProceduralClip(frames, trajectories, visibility, seed, name, tuple(sorted(stage.kinds)), wind)
+    return name, stage
 
 
 def save_clip(clip: ProceduralClip, path: Path) -> None:

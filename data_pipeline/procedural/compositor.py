@@ -109,10 +109,20 @@ def trace(
     F(t, p) = D(t, m) - D(0, m). It is visible while inside the picture and not under a nearer layer, whose edge is
     taken where half of the four pixels around (by bilinear weight) are covered.
     """
+    owner = top[:, 0]
+    trajectories = follow(layers, owner, shape, num_frames)
+    visible = (top[:, :num_frames] <= owner[:, None]).T
+    moving = np.flatnonzero(owner)
+    visible[:, moving] = _uncovered(trajectories.reshape(num_frames, -1, 2)[:, moving], moving, top, shape)
+    return trajectories, visible.reshape(num_frames, *shape)
+
+
+def follow(layers: list[Layer], owner: np.ndarray, shape: tuple[int, int], num_frames: int) -> np.ndarray:
+    """The trajectories of `trace`, of pixels whose topmost layers in frame 0 are `owner` [h * w]."""
     height, width = shape
     trajectories = np.zeros((num_frames, height * width, 2), np.float32)
     for number, layer in enumerate(layers, start=1):
-        pixels = np.flatnonzero(top[:, 0] == number)
+        pixels = np.flatnonzero(owner == number)
         if not len(pixels):
             continue
         place = np.stack([pixels % width, pixels // width], -1).astype(np.float64)
@@ -120,11 +130,7 @@ def trace(
         weights = layer.grid.basis(material)
         moved = np.moveaxis(np.tensordot(weights, layer.displacement[:num_frames], (1, 1)), 0, 1)
         trajectories[:, pixels] = moved - moved[:1]
-    owner = top[:, 0]
-    visible = (top[:, :num_frames] <= owner[:, None]).T
-    moving = np.flatnonzero(owner)
-    visible[:, moving] = _uncovered(trajectories[:, moving], moving, top, shape)
-    return trajectories.reshape(num_frames, height, width, 2), visible.reshape(num_frames, height, width)
+    return trajectories.reshape(num_frames, height, width, 2)
 
 
 def _uncovered(moved: np.ndarray, pixels: np.ndarray, top: np.ndarray, shape: tuple[int, int]) -> np.ndarray:

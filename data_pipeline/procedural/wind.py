@@ -1,5 +1,6 @@
 """Turbulent wind and how damped oscillators sway in it, both as sums of sinusoids, so that neither has a beginning."""
 
+import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -25,16 +26,21 @@ class Wind:
     speed: float  # picture widths a second, signed
     strength: float  # near the force asked for, 1
     coherence: float  # Hz
+    gusts: int = 0
 
     @classmethod
-    def blowing(cls, rng: np.random.Generator, times: np.ndarray, force: float = 1.0) -> "Wind":
-        """`force` times as strong as the usual wind; all else about it is the same."""
+    def blowing(cls, rng: np.random.Generator, times: np.ndarray, force: float = 1.0, gusts: int = 0) -> "Wind":
+        """`force` times as strong as the usual wind; all else about it is the same.
+
+        Other `gusts` than 0 are another day's: all is drawn anew but the direction, with which plants lean. `rng` is
+        left as it would be.
+        """
         edges = np.geomspace(LOWEST, HIGHEST, LINES + 1)
         frequencies = rng.uniform(edges[:-1], edges[1:])
         amplitudes = frequencies**-0.15 * (1 + (frequencies / 0.6) ** 2) ** -0.45  # power: f^-1.3, steeper above
         amplitudes *= np.sqrt(2 / np.sum(amplitudes**2))
         direction = rng.choice([-1.0, 1.0])
-        return cls(
+        wind = cls(
             times,
             frequencies,
             amplitudes,
@@ -44,6 +50,11 @@ class Wind:
             force * rng.uniform(0.8, 1.25),
             rng.uniform(0.6, 1.2),
         )
+        if not gusts:
+            return wind
+        other = cls.blowing(_another(wind.phases, gusts), times, force)
+        speed = wind.direction * abs(other.speed)
+        return dataclasses.replace(other, direction=wind.direction, speed=speed, gusts=gusts)
 
     def sway(self, rng: np.random.Generator, x: float | np.ndarray, natural: float, damping: float) -> np.ndarray:
         """Deflection [*x, t] of oscillators at x, of unit compliance, a natural frequency (Hz) and a damping ratio.
@@ -54,11 +65,18 @@ class Wind:
         f, shared = self.frequencies, np.exp(-self.frequencies / self.coherence)
         response = natural**2 / (natural**2 - f**2 + 2j * damping * natural * f)
         x = np.asarray(x, np.float64)[..., None]
-        own = np.exp(1j * rng.uniform(0, 2 * np.pi, LINES))
+        own = rng.uniform(0, 2 * np.pi, LINES)
+        if self.gusts:
+            own = _another(own, self.gusts).uniform(0, 2 * np.pi, LINES)
         carried = np.exp(1j * (self.phases - 2 * np.pi * f * x / self.speed))
-        lines = self.amplitudes * response * carried * (np.sqrt(shared) + np.sqrt(1 - shared) * own)
+        lines = self.amplitudes * response * carried * (np.sqrt(shared) + np.sqrt(1 - shared) * np.exp(1j * own))
         return self.direction * self.strength * (lines @ self._turning).real
 
     @cached_property
     def _turning(self) -> np.ndarray:
         return np.exp(2j * np.pi * self.frequencies[:, None] * self.times)
+
+
+def _another(phases: np.ndarray, gusts: int) -> np.random.Generator:
+    """The same for the same phases, so that parts which share their gusts go on sharing them."""
+    return np.random.default_rng([gusts, int(phases[:1].view(np.uint64)[0])])
