@@ -5,6 +5,7 @@ import pytest
 from scipy.ndimage import map_coordinates
 
 from data_pipeline.procedural import render_clip, scenes
+from data_pipeline.procedural.clip import render_motion
 from data_pipeline.procedural.stage import stiffness
 from gid_jax.errors import UserError
 
@@ -50,6 +51,29 @@ def test_a_seed_gives_one_clip_and_seeds_differ() -> None:
     np.testing.assert_array_equal(first.frames, again.frames)
     np.testing.assert_array_equal(first.trajectories, again.trajectories)
     assert np.abs(first.frames[0].astype(int) - other.frames[0]).mean() > 15
+
+
+def test_motion_alone_is_that_of_the_clip() -> None:
+    clip = render_clip(5, width=64, height=40, num_frames=150)
+    first, trajectories = render_motion(5, width=64, height=40)
+    np.testing.assert_array_equal(trajectories, clip.trajectories)
+    assert np.abs(first.astype(int) - clip.frames[0]).max() <= 1  # rounding
+
+
+@pytest.mark.parametrize("scene", ["meadow", "laundry"])
+def test_other_gusts_blow_over_the_same_scene(scene: str) -> None:
+    size = {"width": 96, "height": 60, "kinds": (scene,)}
+    pictures, motions = zip(*(render_motion(5, **size, gusts=gusts) for gusts in (0, 1, 2, 1)), strict=True)
+    np.testing.assert_array_equal(motions[1], motions[3])
+    maps = [np.linalg.norm(motion, axis=-1).mean(axis=0) for motion in motions[:3]]
+    for one, other in ((0, 1), (0, 2), (1, 2)):
+        alike = np.corrcoef(pictures[one].ravel().astype(float), pictures[other].ravel().astype(float))[0, 1]
+        assert alike > 0.7  # but for the pose of its first frame
+        assert np.corrcoef(maps[one].ravel(), maps[other].ravel())[0, 1] > 0.4
+        moving = np.minimum(maps[one], maps[other]) > 0.2
+        courses = [motions[number][:, moving, 0] for number in (one, other)]
+        pairs = [np.corrcoef(a, b)[0, 1] for a, b in zip(courses[0].T[::7], courses[1].T[::7], strict=True)]
+        assert abs(np.mean(pairs)) < 0.7
 
 
 def test_motion_is_plausible() -> None:
