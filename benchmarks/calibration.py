@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from absl import flags
 
-from data_pipeline.procedural.clip import render_motion
+from data_pipeline.procedural import render_motion
 from gid_jax import cli, placement
 from gid_jax.inference.bundle import Bundle, load_bundle
 from gid_jax.inference.command import DEMO

@@ -63,8 +63,9 @@ def main(arguments: list[str]) -> None:
         plant(path, out, bundle)
     names = [path.stem for path in paths]
     sets = sorted({*REFERENCE, *REFERENCE.values()} - {"truth"})
-    readings = of_distances(out, sets) | of_each(out, names, sets)
-    print(table(readings))
+    readings = of_each(out, names, sets)
+    print(table(readings), flush=True)
+    print(table(readings | of_distances(out, sets)))
 
 
 REFERENCE = {

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import map_coordinates
 
-from data_pipeline.procedural import render_clip, scenes
-from data_pipeline.procedural.clip import render_motion
+from data_pipeline.procedural import render_clip, render_motion, scenes
 from data_pipeline.procedural.stage import stiffness
 from gid_jax.errors import UserError
 
