@@ -10,6 +10,7 @@ Motion is measured by optical flow from each stretch's first frame. Frames and f
 The table in standard errors comes last.
 """
 
+import json
 from pathlib import Path
 
 import jax
@@ -23,7 +24,7 @@ from gid_jax.errors import UserError
 from gid_jax.evaluation import clip_features
 from gid_jax.evaluation.clip_features import Protocol
 from gid_jax.evaluation.clips import Clip
-from gid_jax.files import written_folder
+from gid_jax.files import write_text, written_folder
 from gid_jax.inference.bundle import Bundle, load_bundle
 from gid_jax.inference.command import DEMO
 from gid_jax.metrics import distances, i3d, inception
@@ -75,8 +76,8 @@ REFERENCE = {
     "blurred": "undamaged",
     "colour drift": "undamaged",
     "motion added to the background": "undamaged",
-    "amplitude x 2": "rendered",
-    "amplitude x 1/2": "rendered",
+    "amplitude doubled": "rendered",
+    "amplitude halved": "rendered",
 }
 """What each fault is compared with."""
 
@@ -102,7 +103,7 @@ def plant(path: Path, out: Path, bundle: Bundle) -> None:
     gain = 1 + DRIFT * np.linspace(0, 1, FRAMES)[:, None, None, None] * np.array([1, 0, -1])
     keep(out / "colour drift" / path.stem, plain * gain)
     keep(out / "motion added to the background" / path.stem, sway(plain, motion))
-    for name, factor in {"rendered": 1.0, "amplitude x 2": 2.0, "amplitude x 1/2": 0.5}.items():
+    for name, factor in {"rendered": 1.0, "amplitude doubled": 2.0, "amplitude halved": 0.5}.items():
         keep(out / name / path.stem, moved(bundle, plain[0], factor * motion))
 
 
@@ -186,21 +187,11 @@ def of_each(out: Path, names: list[str], sets: list[str]) -> dict[str, dict[str,
     """Readings of figures that every clip has; each is the larger the worse."""
     each: dict[str, list[dict[str, float]]] = {name: [] for name in sets}
     for video in progress(names, name="motion", unit="video"):
-        truth = read(out / "truth" / video)
-        true = motion_of(out / "truth" / video, truth)
         for name in sets:
-            frames = read(out / name / video)
-            found = motion_of(out / name / video, frames)
-            pictures = [frames[::FRAME_STEP].astype(np.float32) / 255, truth[::FRAME_STEP].astype(np.float32) / 255]
-            each[name].append(
-                {
-                    "LPIPS": float(np.mean(lpips(*pictures))),
-                    "PSNR": -float(np.mean(psnr(*pictures))),
-                    "motion map": -float(map_correlation(found["map"], true["map"])),
-                    "amplitude": float(np.abs(amplitude_error_db(found["spectrum"], true["spectrum"])[1:]).mean()),
-                    "coherence": abs(float(phase_coherence(found["spectrum"]) - phase_coherence(true["spectrum"]))),
-                }
-            )
+            file = out / name / f"{video}.json"
+            if not file.exists():
+                write_text(file, json.dumps(figures_of(out, name, video)))
+            each[name].append(json.loads(file.read_text()))
     figures = list(each[sets[0]][0])
     readings: dict[str, dict[str, float]] = {figure: {} for figure in figures}
     drawn = np.random.default_rng(0).integers(len(names), size=(RESAMPLES, len(names)))
@@ -210,6 +201,20 @@ def of_each(out: Path, names: list[str], sets: list[str]) -> dict[str, dict[str,
             change = np.array([a[figure] - b[figure] for a, b in zip(each[fault], each[plain], strict=True)])
             readings[figure][fault] = float(change.mean() / max(change[drawn].mean(axis=1).std(ddof=1), 1e-12))
     return readings
+
+
+def figures_of(out: Path, name: str, video: str) -> dict[str, float]:
+    sides = [out / place / video for place in (name, "truth")]
+    frames = [read(side) for side in sides]
+    found, true = (motion_of(*side) for side in zip(sides, frames, strict=True))
+    pictures = [clip[::FRAME_STEP].astype(np.float32) / 255 for clip in frames]
+    return {
+        "LPIPS": float(np.mean(lpips(*pictures))),
+        "PSNR": -float(np.mean(psnr(*pictures))),
+        "motion map": -float(map_correlation(found["map"], true["map"])),
+        "amplitude": float(np.abs(amplitude_error_db(found["spectrum"], true["spectrum"])[1:]).mean()),
+        "coherence": abs(float(phase_coherence(found["spectrum"]) - phase_coherence(true["spectrum"]))),
+    }
 
 
 def motion_of(folder: Path, frames: np.ndarray) -> dict[str, np.ndarray]:
