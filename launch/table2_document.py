@@ -25,8 +25,8 @@ rows but the baseline splat.
 
 {missing}FID to FVD32: value +- 1.96 standard errors over pictures (bootstrap) and, of rows with two seeds, over seeds.
 So few clips leave them far above what the same model would have with thousands; the halves are of half as many clips
-and of other scenes, so higher still. Motion figures stand against the exact motion, with 95 % intervals over pictures: maps of each row's K
-frequencies against those of 16, amplitudes and phases in the four frequencies that all rows have.
+and of other scenes, so higher still. Motion figures stand against the exact motion, with 95 % intervals over pictures:
+maps of each row's K frequencies against those of 16, amplitudes and phases in the four frequencies that all rows have.
 
 ## The paper's orderings
 

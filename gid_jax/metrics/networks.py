@@ -71,6 +71,7 @@ ENTRIES = {
             megabytes=81,
             licence="MIT",
         ),
+        where="pt_inception-2015-12-05-6726825d.pth of mseitzer/pytorch-fid is taken too",
     ),
     "i3d-kinetics400": Entry(
         purpose="FVD: I3D trained on Kinetics-400",

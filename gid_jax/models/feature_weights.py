@@ -20,6 +20,28 @@ _INCEPTION = (
     (r"\.(tower(?:_\d)?)\.conv\.", r".\1.0."),
     (r"\.(tower(?:_\d)?)\.conv_(\d)\.", r".\1.\2."),
 )
+_PYTORCH_FID = (
+    *(
+        (rf"^Conv2d_{name}\.", f"stem.{i}.")
+        for i, name in enumerate(("1a_3x3", "2a_3x3", "2b_3x3", "3b_1x1", "4a_3x3"))
+    ),
+    *((rf"^Mixed_5{letter}\.", f"mixed.{i}.") for i, letter in enumerate("bcd")),
+    *((rf"^Mixed_6{letter}\.", f"mixed.{i}.") for i, letter in enumerate("abcde", 3)),
+    *((rf"^Mixed_7{letter}\.", f"mixed.{i}.") for i, letter in enumerate("abc", 8)),
+    (r"\.branch1x1\.|^(mixed\.3)\.branch3x3\.", r"\1.conv."),
+    (r"^(mixed\.(?:9|10))\.branch3x3(dbl)?_1\.", lambda found: f"{found[1]}.tower{'_1' if found[2] else ''}_conv."),
+    (r"^(mixed\.(?:9|10))\.branch3x3dbl_2\.", r"\1.tower_1_conv_1."),
+    (r"^(mixed\.(?:9|10))\.branch3x3(?:_2|(dbl)_3)([ab])\.", lambda found: _side_by_side(*found.groups())),
+    (r"^(mixed\.(?:9|10))\.branch_pool\.", r"\1.tower_2_conv."),
+    (r"\.branch_pool\.", ".tower_2.0."),
+    (r"^(mixed\.3)\.branch3x3dbl_(\d)\.", lambda found: f"{found[1]}.tower.{int(found[2]) - 1}."),
+    (r"\.branch(?:3x3|7x7)(?:dbl|x3)_(\d)\.", lambda found: f".tower_1.{int(found[1]) - 1}."),
+    (r"\.branch\dx\d_(\d)\.", lambda found: f".tower.{int(found[1]) - 1}."),
+    (r"\.conv\.weight$", ".weight"),
+    (r"\.bn\.weight$", ".scale"),
+    (r"\.bn\.bias$", ".beta"),
+    (r"\.bn\.running_", "."),
+)
 _I3D = (
     (r"^module\.", ""),
     *((rf"^{name}\b", f"stem.{i}") for i, name in enumerate(("Conv3d_1a_7x7", "Conv3d_2b_1x1", "Conv3d_2c_3x3"))),
@@ -35,19 +57,23 @@ _I3D = (
 
 
 def convert_inception(tensors: Arrays) -> dict[str, np.ndarray]:
-    """TensorFlow's Inception-v3 as its TorchScript program keeps it: `weight`, `beta`, `mean` and `var` of each layer.
+    """TensorFlow's Inception-v3 as its TorchScript program keeps it, `weight`, `beta`, `mean` and `var` of each layer,
+    or by the names of pytorch-fid.
 
     Names that are not its own are kept, so that `check_whole` can tell them.
     """
     layers: dict[str, dict[str, np.ndarray]] = {}
+    rules = _PYTORCH_FID if "Conv2d_1a_3x3.conv.weight" in tensors else _INCEPTION
     for name, value in tensors.items():
-        place, _, leaf = _renamed(name, _INCEPTION).rpartition(".")
+        if rules is _PYTORCH_FID and (name.startswith("fc.") or name.endswith(".num_batches_tracked")):
+            continue
+        place, _, leaf = _renamed(name, rules).rpartition(".")
         layers.setdefault(place, {})[leaf] = value
     converted: dict[str, np.ndarray] = {}
     for place, parts in layers.items():
-        if parts.keys() == {"weight", "beta", "mean", "var"}:
-            kernel = parts["weight"].transpose(2, 3, 1, 0)
-            parts = _fold(kernel, np.ones(1), parts["beta"], parts["mean"], parts["var"], epsilon=1e-3)
+        if parts.keys() - {"scale"} == {"weight", "beta", "mean", "var"}:
+            kernel, scale = parts["weight"].transpose(2, 3, 1, 0), parts.get("scale", np.ones(1))
+            parts = _fold(kernel, scale, parts["beta"], parts["mean"], parts["var"], epsilon=1e-3)
         converted |= {f"{place}.{leaf}".replace(".", "/"): value for leaf, value in parts.items()}
     return converted
 
@@ -90,6 +116,10 @@ def check_whole(network: Network, arrays: Arrays) -> None:
         wanted = list(needed[name]) if name in needed else "absent"
         if found != wanted:
             raise ValueError(f"{name} is {found}, should be {wanted}")
+
+
+def _side_by_side(block: str, double: str | None, side: str) -> str:
+    return f"{block}.tower{'_1' if double else ''}_mixed_conv{'_1' if side == 'b' else ''}."
 
 
 def _renamed(name: str, rules: tuple) -> str:

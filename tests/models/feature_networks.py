@@ -202,3 +202,111 @@ def randomise(network: nn.Module) -> nn.Module:
             else:
                 value.copy_(0.2 * noise)
     return network.eval()
+
+
+class Named(nn.Module):
+    """A block of pytorch-fid's Inception-v3: its layers by name, joined by `together` into what it gives."""
+
+    def __init__(self, together, **layers):
+        super().__init__()
+        self.together = together
+        for name, layer in layers.items():
+            self.add_module(name, named_layer(*layer))
+
+    def chain(self, x, *names):
+        for name in names:
+            x = getattr(self, name)(x)
+        return x
+
+    def forward(self, x):
+        return torch.cat(self.together(self, x), 1)
+
+
+def named_layer(inputs: int, outputs: int, size=(1, 1), stride: int = 1, padding=(0, 0)) -> nn.Sequential:
+    layer = nn.Sequential()
+    layer.add_module("conv", nn.Conv2d(inputs, outputs, size, stride, padding, bias=False))
+    layer.add_module("bn", nn.BatchNorm2d(outputs, eps=1e-3))
+    layer.add_module("relu", nn.ReLU())
+    return layer
+
+
+class PytorchFid(nn.Module):
+    """pt_inception-2015-12-05-6726825d.pth by its names, with the classifier that FID does not use."""
+
+    def __init__(self):
+        super().__init__()
+        around, row, column = (1, 1), ((1, 7), 1, (0, 3)), ((7, 1), 1, (3, 0))
+        self.Conv2d_1a_3x3, self.Conv2d_2a_3x3 = named_layer(3, 32, (3, 3), 2), named_layer(32, 32, (3, 3))
+        self.Conv2d_2b_3x3 = named_layer(32, 64, (3, 3), 1, around)
+        self.Conv2d_3b_1x1, self.Conv2d_4a_3x3 = named_layer(64, 80), named_layer(80, 192, (3, 3))
+        for letter, inputs, pooled in (("b", 192, 32), ("c", 256, 64), ("d", 288, 64)):
+            block = Named(
+                self.small, branch1x1=(inputs, 64), branch5x5_1=(inputs, 48), branch5x5_2=(48, 64, (5, 5), 1, (2, 2)),
+                branch3x3dbl_1=(inputs, 64), branch3x3dbl_2=(64, 96, (3, 3), 1, around),
+                branch3x3dbl_3=(96, 96, (3, 3), 1, around), branch_pool=(inputs, pooled),
+            )  # fmt: skip
+            self.add_module(f"Mixed_5{letter}", block)
+        self.Mixed_6a = Named(
+            lambda s, x: [
+                s.branch3x3(x), s.chain(x, "branch3x3dbl_1", "branch3x3dbl_2", "branch3x3dbl_3"),
+                functional.max_pool2d(x, 3, 2),
+            ],
+            branch3x3=(288, 384, (3, 3), 2), branch3x3dbl_1=(288, 64),
+            branch3x3dbl_2=(64, 96, (3, 3), 1, around), branch3x3dbl_3=(96, 96, (3, 3), 2),
+        )  # fmt: skip
+        for letter, c in (("b", 128), ("c", 160), ("d", 160), ("e", 192)):
+            block = Named(
+                self.middle, branch1x1=(768, 192), branch7x7_1=(768, c), branch7x7_2=(c, c, *row),
+                branch7x7_3=(c, 192, *column), branch7x7dbl_1=(768, c), branch7x7dbl_2=(c, c, *column),
+                branch7x7dbl_3=(c, c, *row), branch7x7dbl_4=(c, c, *column), branch7x7dbl_5=(c, 192, *row),
+                branch_pool=(768, 192),
+            )  # fmt: skip
+            self.add_module(f"Mixed_6{letter}", block)
+        self.Mixed_7a = Named(
+            lambda s, x: [
+                s.chain(x, "branch3x3_1", "branch3x3_2"), s.chain(x, *(f"branch7x7x3_{i}" for i in (1, 2, 3, 4))),
+                functional.max_pool2d(x, 3, 2),
+            ],
+            branch3x3_1=(768, 192), branch3x3_2=(192, 320, (3, 3), 2), branch7x7x3_1=(768, 192),
+            branch7x7x3_2=(192, 192, *row), branch7x7x3_3=(192, 192, *column), branch7x7x3_4=(192, 192, (3, 3), 2),
+        )  # fmt: skip
+        across, down = ((1, 3), 1, (0, 1)), ((3, 1), 1, (1, 0))
+        for letter, inputs in (("b", 1280), ("c", 2048)):
+            block = Named(
+                lambda s, x, last=letter == "c": self.large(s, x, last), branch1x1=(inputs, 320),
+                branch3x3_1=(inputs, 384), branch3x3_2a=(384, 384, *across), branch3x3_2b=(384, 384, *down),
+                branch3x3dbl_1=(inputs, 448), branch3x3dbl_2=(448, 384, (3, 3), 1, around),
+                branch3x3dbl_3a=(384, 384, *across), branch3x3dbl_3b=(384, 384, *down), branch_pool=(inputs, 192),
+            )  # fmt: skip
+            self.add_module(f"Mixed_7{letter}", block)
+        self.fc = nn.Linear(2048, 1008)
+
+    @staticmethod
+    def mean(x):
+        return functional.avg_pool2d(x, 3, 1, 1, count_include_pad=False)
+
+    @classmethod
+    def small(cls, s, x):
+        parts = [s.branch1x1(x), s.chain(x, "branch5x5_1", "branch5x5_2")]
+        parts.append(s.chain(x, *(f"branch3x3dbl_{i}" for i in (1, 2, 3))))
+        return [*parts, s.branch_pool(cls.mean(x))]
+
+    @classmethod
+    def middle(cls, s, x):
+        parts = [s.branch1x1(x), s.chain(x, *(f"branch7x7_{i}" for i in (1, 2, 3)))]
+        return [*parts, s.chain(x, *(f"branch7x7dbl_{i}" for i in (1, 2, 3, 4, 5))), s.branch_pool(cls.mean(x))]
+
+    @classmethod
+    def large(cls, s, x, last):
+        a, b = s.branch3x3_1(x), s.chain(x, "branch3x3dbl_1", "branch3x3dbl_2")
+        pooled = functional.max_pool2d(x, 3, 1, 1) if last else cls.mean(x)
+        parts = [s.branch1x1(x), s.branch3x3_2a(a), s.branch3x3_2b(a), s.branch3x3dbl_3a(b), s.branch3x3dbl_3b(b)]
+        return [*parts, s.branch_pool(pooled)]
+
+    def forward(self, x):
+        x = self.Conv2d_2b_3x3(self.Conv2d_2a_3x3(self.Conv2d_1a_3x3(x)))
+        x = self.Conv2d_4a_3x3(self.Conv2d_3b_1x1(functional.max_pool2d(x, 3, 2)))
+        x = functional.max_pool2d(x, 3, 2)
+        for name in ("5b", "5c", "5d", "6a", "6b", "6c", "6d", "6e", "7a", "7b", "7c"):
+            x = getattr(self, f"Mixed_{name}")(x)
+        return x.mean((2, 3))

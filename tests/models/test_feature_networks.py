@@ -22,8 +22,9 @@ def assert_close(ours, expected):
     assert expected.std() > 0.05 * np.abs(expected).max()
 
 
-def test_inception_is_the_definition(tmp_path):
-    network = theirs.randomise(theirs.Inception())
+@pytest.mark.parametrize("layout", [theirs.Inception, theirs.PytorchFid])
+def test_inception_is_the_definition(tmp_path, layout):
+    network = theirs.randomise(layout())
     torch.save(network.state_dict(), tmp_path / "inception.pt")
     entry = ENTRIES["fid-inception"]
     arrays = convert_inception(read_tensors(tmp_path / "inception.pt"))
