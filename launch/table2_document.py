@@ -31,6 +31,7 @@ maps of each row's K frequencies against those of 16, amplitudes and phases in t
 ## The paper's orderings
 
 The difference is of the same pictures, the worse row's figure less the better one's: above zero the ordering holds.
+Intervals are of 95 %: of so many lines one or two are decided by chance.
 
 {orderings}
 
