@@ -85,16 +85,21 @@ def main(arguments: list[str]) -> None:
 
     from launch import table2_document, table2_figures
 
+    table2_figures.check_networks()
+    rows = list(trained(workdir))
+    if ("full", SEEDS[0]) not in {(name, seed) for name, seed, _ in rows}:
+        raise UserError(
+            f"--workdir={workdir}: full_coordinated and what it needs, with which all rows are compared, are not trained; "
+            "run launch.sweep --config=configs/sweeps/table2.py first"
+        )
     scenes = read_scenes(FLAGS.data_dir, FLAGS.clips)
     protocol = describe(workdir, FLAGS.data_dir, scenes)
     check_unchanged(out, protocol)
     keep_clips(out / "real", scenes, iter([scene.clip for scene in scenes]))
     made = {}
-    for name, seed, row in trained(workdir):
+    for name, seed, row in rows:
         made[name, seed] = out / (f"{name}_seed{seed}" if seed else name)
         make_row(made[name, seed], row, seed, workdir, scenes)
-    if ("full", SEEDS[0]) not in made:
-        raise UserError(f"--workdir={workdir}: full_coordinated is not trained, which all rows are compared with")
     result = {"protocol": protocol} | table2_figures.measure(out / "real", made, FRAME_STEP)
     write_text(out / "table2.json", json.dumps(result, indent=1) + "\n")
     write_text(document, table2_document.write(result, {name: row.title for name, row in ROWS.items()}), "--document")

@@ -29,16 +29,19 @@ INTERVAL = 1.96  # standard errors
 Made = Mapping[tuple[str, int], Path]  # folders by row and seed
 
 
-def measure(real: Path, made: Made, frame_step: int) -> dict:
-    """`rows[NAME]` with the mean over seeds of each figure and its standard error, and `orderings`.
-
-    Both errors are those of drawing pictures; with more seeds the spread between them is added. Raises UserError where
-    a network is missing.
-    """
-    protocol = Protocol(windows=(16, 32), all_windows=True, frame_step=frame_step)
+def check_networks() -> None:
+    """Raises UserError where FID's or FVD's is missing."""
     for name in (inception.NAME, i3d.NAME):
         if not networks.present(name):
             raise UserError(f"missing weights: {networks.missing(name)}")
+
+
+def measure(real: Path, made: Made, frame_step: int) -> dict:
+    """`rows[NAME]` with the mean over seeds of each figure and its standard error, and `orderings`.
+
+    Both errors are those of drawing pictures; with more seeds the spread between them is added.
+    """
+    protocol = Protocol(windows=(16, 32), all_windows=True, frame_step=frame_step)
     chosen = clip_features.measures(protocol, videos=True)
     figures: dict[str, tuple[str, int | None]] = {
         "FID": (inception.NAME, None),

@@ -8,6 +8,7 @@ import pytest
 import stand_in_networks
 from PIL import Image
 
+from gid_jax import cli
 from gid_jax.errors import UserError
 from launch import table2, table2_document, table2_figures
 
@@ -101,6 +102,35 @@ def test_clips_of_another_protocol_are_not_mixed(tmp_path):
     table2.check_unchanged(tmp_path, protocol | {"steps": {"vae": 2}})
     with pytest.raises(UserError, match="name another folder"):
         table2.check_unchanged(tmp_path, protocol | {"pictures": [1]})
+
+
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        ((), "--workdir is missing"),
+        (("--workdir={0}", "--data_dir={0}"), "--out is missing"),
+        (("x",), "unexpected argument 'x'"),
+        (("--workdir={0}/sweep", "--data_dir={0}", "--out={0}/sweep"), "is the same file as --workdir"),
+        (("--workdir={0}/sweep", "--data_dir={0}", "--out={0}/out", "--document=a.txt"), "must end in .md"),
+        (("--workdir={0}/sweep", "--data_dir={0}", "--out={0}/out"), "sweep: full_coordinated and what it needs"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capsys, flags, message):
+    stand_in_networks.install(tmp_path, monkeypatch)
+    for name in table2.FLAGS:
+        table2.FLAGS[name].unparse()
+    with pytest.raises(SystemExit) as ended:
+        cli.run(table2.main, table2.FLAGS, ["table2", *(flag.format(tmp_path) for flag in flags)])
+    assert ended.value.code == 2
+    lines = capsys.readouterr().err.strip().splitlines()
+    assert len(lines) == 1 and message in lines[0]
+    assert not list(tmp_path.rglob("*.png"))
+
+
+def test_missing_networks_are_said_first(monkeypatch, tmp_path):
+    monkeypatch.setenv("GID_JAX_CACHE", str(tmp_path))
+    with pytest.raises(UserError, match=r"missing weights: .*gid_jax\.weights"):
+        table2_figures.check_networks()
 
 
 def test_motion_is_compared_in_the_frequencies_that_rows_share():
