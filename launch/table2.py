@@ -89,8 +89,8 @@ def main(arguments: list[str]) -> None:
     rows = list(trained(workdir))
     if ("full", SEEDS[0]) not in {(name, seed) for name, seed, _ in rows}:
         raise UserError(
-            f"--workdir={workdir}: full_coordinated and what it needs, with which all rows are compared, are not trained; "
-            "run launch.sweep --config=configs/sweeps/table2.py first"
+            f"--workdir={workdir}: full_coordinated and what it needs are not trained, and all rows are compared with it; "
+            "run launch.sweep --config=configs/sweeps/table2.py"
         )
     scenes = read_scenes(FLAGS.data_dir, FLAGS.clips)
     protocol = describe(workdir, FLAGS.data_dir, scenes)
