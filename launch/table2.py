@@ -89,7 +89,7 @@ def main(arguments: list[str]) -> None:
     rows = list(trained(workdir))
     if ("full", SEEDS[0]) not in {(name, seed) for name, seed, _ in rows}:
         raise UserError(
-            f"--workdir={workdir}: full_coordinated and what it needs are not trained, and all rows are compared with it; "
+            f"--workdir={workdir}: full_coordinated and what it needs, to compare all rows with, are not trained; "
             "run launch.sweep --config=configs/sweeps/table2.py"
         )
     scenes = read_scenes(FLAGS.data_dir, FLAGS.clips)
