@@ -1,6 +1,7 @@
 """Renders the scenes of `footage_scenes` as they are, taken otherwise, and spoilt: a folder with its LIST.tsv.
 
-Each scene gives `PER_SCENE` good clips and as many bad ones, in turn among all ways to take and to spoil them.
+Each scene gives a good clip and a bad one, in turn among all ways to take and to spoil them; captured footage, the
+nearest to what is to be judged, gives `CAPTURED` good ones, and is spoilt in every way.
 """
 
 import fnmatch
@@ -16,7 +17,7 @@ from made_clips import Pictures
 
 from gid_jax.progress import progress
 
-PER_SCENE = 2
+CAPTURED = 4
 LENGTH = 150  # frames of a clip at 30 fps
 Taken = tuple[Pictures, int, int]
 """Pictures, frames a second, constant rate factor of the coder."""
@@ -71,14 +72,14 @@ UNSEEN = {
 def clips(scenes: dict[str, footage_scenes.Scene]) -> Iterator[tuple[str, str, str, Callable[[Pictures], Taken]]]:
     """Scene, file name, right verdict, how it is taken."""
     for number, scene in enumerate(scenes):
-        for i in range(PER_SCENE):
-            take = TAKES[0 if i == 0 else 1 + number % (len(TAKES) - 1)]
-            if i or not scene.startswith(("footage", "page")):  # those are there already
-                yield scene, f"{scene}.{take.__name__}.mp4", "accept", take
+        captured, there = scene.startswith("footage"), scene.startswith(("footage", "page"))
+        takes = TAKES[1:] if there else TAKES  # as they are, these are judged by other benchmarks
+        for i in range(CAPTURED if captured else 1):
+            take = takes[(number + 2 * i) % len(takes)]
+            yield scene, f"{scene}.{take.__name__}.mp4", "accept", take
         unseen = next((faults for begin, faults in UNSEEN.items() if scene.startswith(begin)), set())
         possible = [name for name in FAULTS if name not in unseen]
-        for i in range(PER_SCENE):
-            name = possible[(number + i * (len(possible) // 2)) % len(possible)]
+        for name in possible if captured else [possible[number % len(possible)]]:
             spoil, reason = FAULTS[name]
             yield scene, f"{scene}.{name.replace(' ', '_')}.mp4", str(reason), lambda p, s=spoil: plain(s(p[:LENGTH]))
 

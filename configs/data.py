@@ -44,17 +44,17 @@ def get_config(preset: str = "paper") -> ConfigDict:
     config.filters.fade_kink = 0.15  # ... and strays from blends by no more than this share of it
     config.filters.copy_appearance = 0.95  # copy of another video: its mean picture correlates so well, ...
     config.filters.copy_changes = 0.88  # ... and so do its changes: those of another take do not
-    # flicker: luma of 255 changes so much (standard deviation over time) ...
-    config.filters.max_flicker = 0.85  # ... all over the picture,
-    config.filters.max_bands = 1.35  # in bands that run through it,
-    config.filters.max_local_flicker = 0.45  # or where nothing moves
-    config.filters.moving_percentile = 98.0  # static: this percentile of m(p), the mean over t of |F_t(p)|, ...
-    config.filters.min_motion = 0.3  # ... is less; twice what sensor noise of 5 grey levels feigns
+    # flicker: light changes so much (standard deviation over time) ...
+    config.filters.max_flicker = 0.0075  # ... all over the picture, as a share of it,
+    config.filters.max_bands = 0.011  # in bands that run through it, likewise,
+    config.filters.max_local_flicker = 0.45  # or where nothing moves, luma of 255
+    config.filters.moving_percentile = 99.0  # static: this percentile of how far pixels are from their mean place ...
+    config.filters.min_motion = 0.3  # ... is less
     # camera: of the part that can tell motion 95 % move more than ... and so large a share moves as one:
     config.filters.camera_motion, config.filters.camera_share = 0.5, 0.65
     config.filters.camera_much, config.filters.camera_some = 1.25, 0.13  # or so much more, and so large a share
     config.filters.camera_drift = 3.0  # or it drifts so far,
-    config.filters.camera_steady, config.filters.camera_drifting = 0.75, 0.4  # so steadily, so large a share
+    config.filters.camera_steady, config.filters.camera_drifting = 0.35, 0.35  # so steadily, so large a share
     config.filters.camera_told, config.filters.camera_sides = 0.02, 2  # where less can tell, nothing is said
     config.filters.max_trend = 0.75  # time-lapse: so much of the motion's energy drifts one way
     config.lock()

@@ -126,14 +126,15 @@ def around(differences: np.ndarray) -> np.ndarray:
 def _cuts(timeline: Timeline, filters: ConfigDict, loop: bool) -> dict[int, str]:
     """Source frames that have nothing to do with the one before, and how each is told.
 
-    Such a frame differs much more from the one before than its neighbours do. The seam of a loop is one more pair of
-    neighbours.
+    Such a frame differs much more from the one before than its neighbours do, and not in its light alone. The seam of a
+    loop is one more pair of neighbours.
     """
     differences = np.asarray(timeline.differences)
-    if not loop:
-        differences[0] = 0
-    usual = around(differences)
+    usual = around(differences if loop else np.r_[np.inf, differences[1:]])  # before the first: not known
     found = (differences >= filters.cut_difference) & (differences >= filters.cut_ratio * usual)
+    found[0] &= loop
+    if timeline.relit:
+        found &= ~np.asarray(timeline.relit)
     return {
         int(i): f"cut: at {timeline.times[i]:.2f} s the picture changes by {differences[i]:.0f} of 255, "
         f"around it by {usual[i]:.1f}"
@@ -169,7 +170,7 @@ def judge_motion(measures: Mapping[str, Any], filters: ConfigDict) -> str | None
         light, allowed = max(
             (common, filters.max_flicker), (bands, filters.max_bands), key=lambda pair: pair[0] / pair[1]
         )
-        return f"flicker: light changes by {light:.1f} of 255 all over the picture, {allowed:g} allowed"
+        return f"flicker: light changes by {light:.1%} all over the picture, {allowed:.1%} allowed"
     lit = None
     if local > filters.max_local_flicker:
         lit = f"flicker: light changes by {local:.1f} of 255 where nothing moves, {filters.max_local_flicker:g} allowed"

@@ -15,7 +15,8 @@ from data_pipeline.contact_sheet import encode_jpeg
 _SIDE = 0.5  # s: a fade is judged by what lies so long before and after, ...
 _LASTING = 2.0  # ... and by whether the picture comes back within so long
 _THUMBNAIL = 64, 40
-_SAME, _GAIN = 0.8, 2.0  # pictures that correlate so well, and contrasts no further apart, differ in light only
+_ALIKE, _GAIN, _AS_ONE = 0.6, 2.0, 0.7  # same scene, other light: correlation, ratio of contrasts, share of the change
+_STAYS = 0.25  # s: a change of light of which less than half is left so much later was a flash
 _GRID = 0.125  # s: pictures are kept at times 0, g, 2 g, ... with g this or a double, double ... of it,
 _KEPT = 32  # so that no more than this many are
 LOOK = 32, 20  # pixels of the fingerprint's pictures
@@ -32,6 +33,7 @@ class LumaPass:
         self.differences: list[float] = []
         self.spans: list[float] = []
         self.kinks: list[float] = []
+        self.relit: list[bool] = []
         self._first = self._before = np.zeros((0, 0), np.float32)
         self._recent: collections.deque[tuple[float, np.ndarray]] = collections.deque()
         self._judged = 0  # place in it of the next frame to be judged
@@ -67,6 +69,7 @@ class LumaPass:
             span, kink = _transition(times, thumbnails, now)
             self.spans.append(span)
             self.kinks.append(kink)
+            self.relit.append(_is_relit(times, thumbnails, self._judged))
             self._judged += 1
             while self._recent[0][0] < now - _LASTING:
                 self._recent.popleft()
@@ -83,6 +86,7 @@ class LumaPass:
         series = {"differences": self.differences, "spans": self.spans, "kinks": self.kinks}
         return {
             **{name: tuple(round(value, 3) for value in values) for name, values in series.items()},
+            "relit": tuple(self.relit),
             "bars": bars,
             "appearance": appearance,
             "changes": changes,
@@ -117,11 +121,26 @@ def _transition(times: np.ndarray, thumbnails: np.ndarray, now: float) -> tuple[
     return float(span), float(stray / max(float(np.abs(way).mean()), 1e-6))
 
 
+def _is_relit(times: np.ndarray, thumbnails: np.ndarray, at: int) -> bool:
+    """Whether a picture is the one before in other light, and stays so: a flash does not."""
+    if at == 0 or not _same_in_other_light(thumbnails[at - 1], thumbnails[at]):
+        return False
+    change = thumbnails[at] - thumbnails[at - 1]
+    later = thumbnails[min(np.searchsorted(times, times[at] + _STAYS), len(times) - 1)] - thumbnails[at - 1]
+    return bool(later.mean() / change.mean() > 0.5)
+
+
 def _same_in_other_light(before: np.ndarray, after: np.ndarray) -> bool:
-    """Whether the one is the other times a number not far from 1, plus another: a camera that sets its exposure."""
-    a, b = (picture - picture.mean() for picture in (before, after))
-    common, power = float(np.sum(a * b)), float(np.sum(a * a))
-    return common > _SAME * np.sqrt(power * float(np.sum(b * b))) and 1 / _GAIN < common / max(power, 1e-6) < _GAIN
+    """Whether a camera that sets its exposure, or a cloud, made the one of the other, whatever sways meanwhile.
+
+    All of the picture then grows brighter, or darker, and is still the same: correlated, of a contrast not far off.
+    """
+    change = after - before
+    a, b = before - before.mean(), after - after.mean()
+    contrasts = np.sqrt(float(np.sum(a * a))), np.sqrt(float(np.sum(b * b)))
+    alike = float(np.sum(a * b)) > _ALIKE * contrasts[0] * contrasts[1]
+    gain = contrasts[1] / max(contrasts[0], 1e-6)
+    return alike and 1 / _GAIN < gain < _GAIN and bool(abs(change.mean()) > _AS_ONE * np.abs(change).mean())
 
 
 def find_bars(lumas: np.ndarray, bar_luma: float) -> tuple[float, float, float, float]:

@@ -21,7 +21,9 @@ _FOLLOWS = 0.3, 0.1, 0.6  # a pixel follows if it strays by less than so many px
 _TEXTURE = 4.0  # luma squared: smaller eigenvalue of the structure tensor where motion can be told, ...
 _AROUND = 2.0  # ... averaged over so many px (Gaussian, pictures 128 px wide)
 _RIM, _RIM_SHARE = 6, 0.1  # px; a side of the picture can be told if so much of its rim can
+_SMOOTH = 5  # frames that motion is averaged over before it counts as such
 _BLOCKS = 5, 8  # down, across
+_LIGHT, _ENOUGH = 20.0, 4  # luma of blocks that can tell a change of light, and how many of them it takes
 _PARTS = 10, 16
 _LIT = 0.03  # of the picture: a light that is no smaller
 _ONE_LIGHT = 0.7  # of a part's changes that are the common ones
@@ -75,8 +77,14 @@ def _shrink(planes: np.ndarray) -> np.ndarray:
 
 
 def motion_percentiles(trajectories: np.ndarray) -> np.ndarray:
-    """Percentiles 0 ... 100 over the picture of m(p), the mean over t of |F_t(p)|; float32 [101]."""
-    magnitude = np.linalg.norm(trajectories, axis=-1).mean(axis=0) * (_WIDTH / trajectories.shape[2])
+    """Percentiles 0 ... 100 over the picture of how far a pixel is from its mean place, averaged over t; float32 [101].
+
+    Over 5 frames first: what a sensor's noise feigns is another in every frame, but for what the first picture's own
+    noise adds to all of them.
+    """
+    about = trajectories - trajectories.mean(axis=0)
+    about = ndimage.uniform_filter1d(about, _SMOOTH, axis=0, mode="nearest")
+    magnitude = np.linalg.norm(about, axis=-1).mean(axis=0) * (_WIDTH / trajectories.shape[2])
     return np.percentile(magnitude, np.arange(101)).astype(np.float32)
 
 
@@ -98,11 +106,11 @@ class Camera:
     camera_share: float = 0.0
     """how much of it goes along, weighted with how far the picture moves"""
     camera_drift: float = 0.0
-    """way of the median pixel along a steady drift"""
+    """mean way of the similarity that fits where all drift steadily: a pan, a walk, a zoom, whatever sways meanwhile"""
     camera_steady: float = 0.0
-    """the share that this drift has in the median pixel's motion"""
+    """the share that the drift has in all motion of its kind: that way and back"""
     camera_drifting: float = 0.0
-    """share whose own drift strays from it by less than a third"""
+    """share whose own drift strays from it by less than a third of the mean way"""
 
 
 def camera(motion: np.ndarray, told: np.ndarray) -> Camera:
@@ -127,19 +135,19 @@ def camera(motion: np.ndarray, told: np.ndarray) -> Camera:
     stray = np.abs(moved - whole)
     follows = (stray < np.minimum(_FOLLOWS[0] + _FOLLOWS[1] * length, _FOLLOWS[2])).mean(axis=1)
     shift = length.mean(axis=1)
-    middle = np.median(moved.real, axis=1) + 1j * np.median(moved.imag, axis=1)
-    drift, drifts = _slope(middle[:, None])[0], _slope(moved)
-    energy = float(np.mean(np.abs(middle - middle.mean()) ** 2))
-    time_variance = (len(moved) ** 2 - 1) / 12
+    drifts = _slope(moved) * len(moved)
+    drift = _similarity(place, drifts[None])[0]
+    way = float(np.abs(drift).mean())
+    along = (moved @ drift.conj()).real
     return Camera(
         camera_told=float(told.mean()),
         camera_sides=int(sides),
         camera_least=float(np.percentile(np.abs(moved).mean(axis=0), 5)),
         camera_motion=float(shift.mean()),
         camera_share=float(np.sum(shift * follows) / max(shift.sum(), 1e-9)),
-        camera_drift=float(abs(drift)) * len(moved),
-        camera_steady=float(abs(drift) ** 2 * time_variance / max(energy, 1e-9)),
-        camera_drifting=float(np.mean(np.abs(drifts - drift) < abs(drift) / 3)),
+        camera_drift=way,
+        camera_steady=_steadiness(along),
+        camera_drifting=float(np.mean(np.abs(drifts - drift) < way / 3)),
     )
 
 
@@ -177,22 +185,33 @@ def trend(trajectories: np.ndarray) -> float:
     1: everything moves on and on, as in a time-lapse. A sine has 0.61 at most if it has a period within the clip,
     6 / pi^2.
     """
-    energy = float(np.sum(np.var(trajectories, axis=0, dtype=np.float64)))
-    return float(np.sum(_slope(trajectories) ** 2) * (len(trajectories) ** 2 - 1) / 12) / max(energy, 1e-9)
+    return _steadiness(trajectories)
+
+
+def _steadiness(series: np.ndarray) -> float:
+    """Share of the energy of [t, ...], about each mean, that lies in a steady drift."""
+    energy = float(np.sum(np.var(series, axis=0, dtype=np.float64)))
+    return float(np.sum(_slope(series) ** 2) * (len(series) ** 2 - 1) / 12) / max(energy, 1e-9)
 
 
 def common_light(luma: np.ndarray, motion: np.ndarray) -> tuple[float, float]:
-    """How strongly the light changes that all of the picture shares: standard deviation over time, in luma.
+    """How strongly the light changes that all of the picture shares: standard deviation over time, as a share of it.
 
-    Of the residual I_t(p + F_t(p)) - I_0(p) the median in each of 8 x 5 blocks is taken, and the median of these: what
-    the flow missed, what was covered, and shading that turns with a cloth differ from place to place, a change of light
-    does not. The second figure is that of bands that run through the picture, as mains light leaves them under a
-    rolling shutter: each row's light is its own, but every row's changes.
+    Of the residual I_t(p + F_t(p)) - I_0(p) the median in each of 8 x 5 blocks is taken, as a share of the block's
+    light in the first picture, and the median of these: what the flow missed, what was covered, and shading that turns
+    with a cloth differ from place to place, a change of light does not. The second figure is that of bands that run
+    through the picture, as mains light leaves them under a rolling shutter: each row's light is its own, but every
+    row's changes. Black blocks tell nothing; 0 where nearly all are.
     """
-    residual = np.asarray(_residual(luma, motion))
-    blocks = np.median(_cut(residual, _BLOCKS), axis=(3, 4))
-    rows = np.median(blocks, axis=2).std(axis=0)
-    return float(np.median(blocks, axis=(1, 2)).std()), float(np.median(rows))
+    blocks = np.median(_cut(np.asarray(_residual(luma, motion)), _BLOCKS), axis=(3, 4))
+    first = np.median(_cut(luma[:1], _BLOCKS), axis=(3, 4))[0]
+    lit = first > _LIGHT
+    if np.count_nonzero(lit) < _ENOUGH:
+        return 0.0, 0.0
+    shares = blocks / np.maximum(first, _LIGHT)
+    common = np.median(shares[:, lit], axis=1).std()
+    rows = [np.median(shares[:, i, row], axis=1).std() for i, row in enumerate(lit) if np.count_nonzero(row) > 2]
+    return float(common), float(np.median(rows)) if len(rows) > 1 else 0.0
 
 
 def local_light(luma: np.ndarray, motion: np.ndarray) -> float:

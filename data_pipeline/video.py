@@ -34,8 +34,9 @@ class Timeline:
     Of each frame: `differences`, the mean absolute difference to the frame before, for frame 0 to the last, which is
     the seam of a loop; `spans`, the least difference between thumbnails before and after it (half a second or more,
     up to two), that is, how far the picture changes for good; `kinks`, how far thumbnails around it stray from blends
-    that turn the one half a second before into the one half a second after, as a share of what these differ by. `bars`:
-    shares of the picture that are black bars, left, top, right and bottom. `appearance` and `changes`: fingerprint
+    that turn the one half a second before into the one half a second after, as a share of what these differ by;
+    `relit`, whether it is the frame before in other light, for good (not known: empty). `bars`: shares
+    of the picture that are black bars, left, top, right and bottom. `appearance` and `changes`: fingerprint
     (`quality_luma.unpack`). `strip`: the first frame beside its middle row over time, a JPEG in base64.
     """
 
@@ -50,6 +51,7 @@ class Timeline:
     appearance: str = ""
     changes: str = ""
     strip: str = ""
+    relit: tuple[bool, ...] = ()
 
     def num_frames(self, fps: float) -> int:
         """Frames after resampling."""

@@ -142,8 +142,15 @@ def test_crops_mirrored_and_retimed_versions_are_copies_too(write_video, make_pi
     assert find(lines[0], backwards) == {}
 
 
-def test_a_step_of_exposure_is_no_fade(swaying):
+@pytest.mark.parametrize("frames", [1, 2, 4, 10, 40])
+def test_a_step_of_light_is_neither_cut_nor_fade(swaying, frames):
     pictures = swaying(150, amplitude=1.0) * 0.7
-    step = 1 + 0.3 * np.clip((np.arange(150) - 60) / 10, 0, 1)
-    assert max(look(pictures * step[:, None, None]).spans) < 1
+    step = 1 + 0.3 * np.clip((np.arange(150) - 60) / frames, 0, 1)
     assert reasons(look(pictures * step[:, None, None])) == {}
+    assert reasons(look(pictures / step[:, None, None])) == {}
+
+
+def test_a_flash_is_no_step_of_light(swaying):
+    pictures = swaying(150) * 0.6
+    flash = np.where(np.isin(np.arange(150), (70, 71)), 1.5, 1.0)
+    assert reasons(look(pictures * flash[:, None, None]))[0].startswith("cut: at 2.33 s")
