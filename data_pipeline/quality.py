@@ -126,15 +126,23 @@ def around(differences: np.ndarray) -> np.ndarray:
 def _cuts(timeline: Timeline, filters: ConfigDict, loop: bool) -> dict[int, str]:
     """Source frames that have nothing to do with the one before, and how each is told.
 
-    Such a frame differs much more from the one before than its neighbours do, and not in its light alone. The seam of a
-    loop is one more pair of neighbours.
+    Such a frame differs much more from the one before than its neighbours do, and not in its light alone; or does so at
+    8 x 5 pixels, half as much being enough there, where a storm does not. The seam of a loop is one more pair of
+    neighbours.
     """
     differences = np.asarray(timeline.differences)
-    usual = around(differences if loop else np.r_[np.inf, differences[1:]])  # before the first: not known
-    found = (differences >= filters.cut_difference) & (differences >= filters.cut_ratio * usual)
+    found = np.zeros(len(differences), bool)
+    for series, least in (
+        (differences, filters.cut_difference),
+        (np.asarray(timeline.leaps), filters.cut_difference / 2),
+    ):
+        if len(series):
+            usual = around(series if loop else np.r_[np.inf, series[1:]])  # before the first: not known
+            found |= (series >= least) & (series >= filters.cut_ratio * usual)
     found[0] &= loop
     if timeline.relit:
         found &= ~np.asarray(timeline.relit)
+    usual = around(differences)
     return {
         int(i): f"cut: at {timeline.times[i]:.2f} s the picture changes by {differences[i]:.0f} of 255, "
         f"around it by {usual[i]:.1f}"

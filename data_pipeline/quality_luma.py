@@ -14,7 +14,8 @@ from data_pipeline.contact_sheet import encode_jpeg
 
 _SIDE = 0.5  # s: a fade is judged by what lies so long before and after, ...
 _LASTING = 2.0  # ... and by whether the picture comes back within so long
-_THUMBNAIL = 64, 40
+_THUMBNAIL = 16, 10  # no finer: what sways averages out
+_COARSE = 8, 5
 _ALIKE, _GAIN, _AS_ONE = 0.6, 2.0, 0.7  # same scene, other light: correlation, ratio of contrasts, share of the change
 _STAYS = 0.25  # s: a change of light of which less than half is left so much later was a flash
 _GRID = 0.125  # s: pictures are kept at times 0, g, 2 g, ... with g this or a double, double ... of it,
@@ -31,6 +32,7 @@ class LumaPass:
 
     def __init__(self) -> None:
         self.differences: list[float] = []
+        self.leaps: list[float] = []
         self.spans: list[float] = []
         self.kinks: list[float] = []
         self.relit: list[bool] = []
@@ -47,6 +49,7 @@ class LumaPass:
         if not self._kept:
             self._first = luma
         self.differences.append(_difference(luma, self._before))
+        self.leaps.append(_leap(luma, self._before))
         self._before = luma
         self._recent.append((time, _resize(luma, _THUMBNAIL)))
         self._judge_fades(time - _LASTING)
@@ -79,11 +82,12 @@ class LumaPass:
         """The fields of `video.Timeline` of the same names."""
         self._judge_fades(np.inf)
         self.differences[0] = _difference(self._first, self._before)
+        self.leaps[0] = _leap(self._first, self._before)
         size = self._kept[-1].shape
         kept = [luma for luma in self._kept if luma.shape == size]
         bars = find_bars(np.stack(kept), bar_luma) if bar_luma else (0.0, 0.0, 0.0, 0.0)
         appearance, changes = _fingerprint(np.stack(self._tiny), bars)
-        series = {"differences": self.differences, "spans": self.spans, "kinks": self.kinks}
+        series = {"differences": self.differences, "leaps": self.leaps, "spans": self.spans, "kinks": self.kinks}
         return {
             **{name: tuple(round(value, 3) for value in values) for name, values in series.items()},
             "relit": tuple(self.relit),
@@ -200,6 +204,11 @@ def unpack(text: str) -> np.ndarray:
 def _difference(luma: np.ndarray, before: np.ndarray) -> float:
     """Mean |difference|; 255 where the size changes."""
     return float(np.abs(luma - before).mean()) if luma.shape == before.shape else 255.0
+
+
+def _leap(luma: np.ndarray, before: np.ndarray) -> float:
+    """Mean |difference| of what is left of two pictures at 8 x 5 pixels."""
+    return _difference(_resize(luma, _COARSE), _resize(before, _COARSE)) if before.size else 255.0
 
 
 def _resize(

@@ -35,8 +35,9 @@ class Timeline:
     the seam of a loop; `spans`, the least difference between thumbnails before and after it (half a second or more,
     up to two), that is, how far the picture changes for good; `kinks`, how far thumbnails around it stray from blends
     that turn the one half a second before into the one half a second after, as a share of what these differ by;
-    `relit`, whether it is the frame before in other light, for good (not known: empty). `bars`: shares
-    of the picture that are black bars, left, top, right and bottom. `appearance` and `changes`: fingerprint
+    `relit`, whether it is the frame before in other light, for good; `leaps`, the `differences` of the pictures at
+    8 x 5 pixels, in which wind hardly shows (where these two are not known they are empty). `bars`: shares of the
+    picture that are black bars, left, top, right and bottom. `appearance` and `changes`: fingerprint
     (`quality_luma.unpack`). `strip`: the first frame beside its middle row over time, a JPEG in base64.
     """
 
@@ -52,6 +53,7 @@ class Timeline:
     changes: str = ""
     strip: str = ""
     relit: tuple[bool, ...] = ()
+    leaps: tuple[float, ...] = ()
 
     def num_frames(self, fps: float) -> int:
         """Frames after resampling."""
