@@ -55,10 +55,11 @@ def build(
     `UserError` if nothing can be built, or if the place is taken by a set made of other videos or settings.
     """
     options = pipeline.parse_options([]) if options is None else options
+    sources = find_videos(videos)  # before a folder is made for them
     root = _make_folder(data_dir)
     try:
         with locked(root / ".cache", f"--data_dir={data_dir}"):
-            return _build(root, videos, config, holdout, (loops, keep, shots), exact, options, estimator)
+            return _build(root, videos, sources, config, holdout, (loops, keep, shots), exact, options, estimator)
     except Exception as error:
         reason = failures.explain(error)
         if reason is None:
@@ -69,6 +70,7 @@ def build(
 def _build(
     root: Path,
     videos: str | None,
+    sources: tuple[list[Path], dict[str, int]],
     config: ConfigDict,
     holdout: str | None,
     wishes: tuple[str | None, str | None, str | None],
@@ -77,7 +79,7 @@ def _build(
     estimator: Estimator,
 ) -> Path:
     began = time.monotonic()
-    found, left_out = find_videos(videos)
+    found, left_out = sources
     loops, keep, shots = wishes
     holdout, loops, keep = (literal_first(pattern, found) for pattern in (holdout, loops, keep))
     clips, report = _open_clips(found, loops, keep, shots, exact)
