@@ -55,8 +55,14 @@ def build(
     `UserError` if nothing can be built, or if the place is taken by a set made of other videos or settings.
     """
     options = pipeline.parse_options([]) if options is None else options
-    sources = find_videos(videos)  # before a folder is made for them
+    new = bool(data_dir) and not Path(str(data_dir)).exists()
     root = _make_folder(data_dir)
+    try:
+        sources = find_videos(videos)
+    except UserError:
+        if new:
+            _remove_empty(root)
+        raise
     try:
         with locked(root / ".cache", f"--data_dir={data_dir}"):
             return _build(root, videos, sources, config, holdout, (loops, keep, shots), exact, options, estimator)
@@ -169,6 +175,14 @@ def _make_folder(data_dir: str | None) -> Path:
         reason = f"cannot be written ({error.strerror}); choose another folder"
         raise UserError(f"--data_dir={data_dir}: {reason}") from error
     return root
+
+
+def _remove_empty(root: Path) -> None:
+    """What `_make_folder` made, unless there is more by now."""
+    with contextlib.suppress(OSError):
+        (root / ".cache" / ".writable").unlink()
+        (root / ".cache").rmdir()
+        root.rmdir()
 
 
 def _open_clips(

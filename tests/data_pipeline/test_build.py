@@ -300,6 +300,7 @@ def test_command_line(tmp_path, capsys):
     assert code == 2 and "--videos: missing" in message
     code, message = exit_code(f"--videos={tmp_path / 'absent'}", place)
     assert code == 2 and "no video there" in message and message.count("\n") == 1
+    assert not (tmp_path / "data").exists()
     code, message = exit_code(f"--videos={tmp_path}", place, "--nonsense=1")
     assert code == 2 and "--nonsense" in message
     (tmp_path / "file").touch()
