@@ -10,7 +10,7 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float, Key
 
 from gid_jax import placement
 from gid_jax.diffusion import guidance, samplers
@@ -21,6 +21,7 @@ from gid_jax.diffusion.schedule import Schedule
 from gid_jax.models.denoiser import Denoiser
 from gid_jax.models.network import Network, Params
 from gid_jax.models.vae import VAE
+from gid_jax.motion import loops
 from gid_jax.motion.normalization import Normalization, denormalize
 
 
@@ -92,6 +93,20 @@ def classifier_free(scale: float) -> Guidance:
     return lambda motion: guidance.classifier_free(motion.conditional, motion.null, scale)
 
 
+def looping(scale: float, strength: float, through_network: bool) -> Guidance:
+    """`classifier_free` that also seeks motion without a seam; see `guidance.downhill` and `loops.seam_loss`."""
+
+    def guided(motion: Motion) -> Denoise:
+        free = guidance.classifier_free(motion.conditional, motion.null, scale)
+
+        def loss(clean: Array) -> Array:
+            return loops.seam_loss(motion.spectra(clean)).sum()
+
+        return guidance.downhill(free, loss, motion.schedule, strength, through_network)
+
+    return guided
+
+
 def sample_spectra(
     model: MotionModel,
     features: Float[Array, "b h w f"],
@@ -100,16 +115,19 @@ def sample_spectra(
     num_steps: int,
     method: samplers.Method,
     guided: Guidance,
+    recurrences: int = 0,
+    key: Key[Array, ""] | None = None,
     scan: Callable[..., tuple[Any, Any]] = jax.lax.scan,
 ) -> Float[Array, "b k H W 4"]:
     """Spectral volumes in px of the pictures that `MotionModel.encode_image` gave `features` of.
 
     `noise` is standard normal, of the latents' shape. The K slices of a volume are denoised together, all steps along
-    what `guided` makes of the model. `scan` runs the steps, see `samplers.sample`.
+    what `guided` makes of the model. `recurrences`, their `key` and `scan`: see `samplers.sample`.
     """
     motion = Motion(model, features, noise.shape[1])
     z = placement.join(noise)
-    return motion.spectra(samplers.sample(guided(motion), z, model.schedule, num_steps, method=method, scan=scan))
+    given = guided(motion), z, model.schedule, num_steps, method
+    return motion.spectra(samplers.sample(*given, key=key, recurrences=recurrences, scan=scan))
 
 
 # Each compiled by itself, once for any number of steps, where nothing around it is.

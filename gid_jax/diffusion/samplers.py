@@ -37,24 +37,29 @@ def sample(
     eta: float = 0.0,
     key: Key[Array, ""] | None = None,
     clip: float | None = None,
+    recurrences: int = 0,
     scan: Callable[..., tuple[Any, Any]] = jax.lax.scan,
 ) -> Float[Array, "*z"]:
     """Latents z_0 from `noise` (standard normal, the latents' shape). One `lax.scan`, so it compiles once.
 
     `denoise(z, t)` predicts eps at the step t, an int32 scalar. `eta` > 0 adds DDIM's noise and needs a `key`. `clip`
-    bounds |z_0| at every step. The last step ends at the clean latents, abar = 1. `scan` runs the steps: whoever wants
-    to see them one by one passes a loop in its place. Raises ValueError for an unknown method or a missing key.
+    bounds |z_0| at every step. The last step ends at the clean latents, abar = 1. `recurrences` of DDIM: so many times
+    each step is taken back, by new noise of the `key`, and taken again, so that guidance takes (Bansal et al. 2023).
+    `scan` runs the steps: whoever wants to see them one by one passes a loop in its place. Raises ValueError for an
+    unknown method, a missing key or recurrences of another method.
     """
     if method == "ddim":
-        return _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan)
+        return _ddim(denoise, noise, schedule, num_steps, eta, key, clip, recurrences, scan)
+    if recurrences:
+        raise ValueError(f"recurrences are of 'ddim', not of {method!r}")
     if method == "dpmpp_2m":
         return _dpm_solver(denoise, noise, schedule, num_steps, clip, scan)
     raise ValueError(f"method is 'ddim' or 'dpmpp_2m', not {method!r}")
 
 
-def _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan):
-    if eta > 0 and key is None:
-        raise ValueError("DDIM with eta > 0 needs a key")
+def _ddim(denoise, noise, schedule, num_steps, eta, key, clip, recurrences, scan):
+    if (eta > 0 or recurrences) and key is None:
+        raise ValueError("DDIM with eta > 0 or recurrences needs a key")
     steps = timesteps(schedule, num_steps)
     abar = schedule.alphas_cumprod[steps]
     # Each step ends where the next begins; diffusers' DDIM ends total // num_steps earlier, which leaves noise behind
@@ -64,7 +69,7 @@ def _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan):
     towards = np.sqrt(np.maximum(1 - abar_previous - sigma**2, 0))
     table = np.stack([np.sqrt(abar), np.sqrt(1 - abar), np.sqrt(abar_previous), towards, sigma], axis=1)
 
-    def step(z, inputs):
+    def once(z, inputs):
         t, (a, s, a_previous, direction, jitter), index = inputs
         eps = denoise(z, t)
         clean = _bounded((z - s * eps) / a, clip)
@@ -73,7 +78,15 @@ def _ddim(denoise, noise, schedule, num_steps, eta, key, clip, scan):
         z = a_previous * clean + direction * eps
         if eta > 0:
             z = z + jitter * jax.random.normal(jax.random.fold_in(key, index), z.shape, z.dtype)
-        return z, None
+        return z
+
+    def step(z, inputs):
+        _, (a, _, a_previous, *_), index = inputs
+        for number in range(recurrences):
+            again = jax.random.normal(jax.random.fold_in(key, recurrences * index + number), z.shape, z.dtype)
+            share = a / a_previous
+            z = share * once(z, inputs) + jnp.sqrt(1 - share**2) * again
+        return once(z, inputs), None
 
     indices = np.arange(num_steps, dtype=np.int32)
     return scan(step, noise, (steps, tuple(table.T.astype(np.float32)), indices))[0]

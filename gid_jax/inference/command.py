@@ -42,6 +42,15 @@ def define_flags(values: flags.FlagValues) -> None:
         upper_bound=1e6,  # float32 holds it
         flag_values=values,
     )
+    flags.DEFINE_boolean("loop", False, "motion without a seam: it can be repeated", flag_values=values)
+    flags.DEFINE_enum(
+        "loop_method",
+        "closed",
+        generate.LOOPS,
+        "how --loop gets there: by the nearest motion without a seam, or by guidance of the clean latents, or of them "
+        "through the network as the paper has it",
+        flag_values=values,
+    )
     flags.DEFINE_integer(
         "longest_side",
         1280,
@@ -73,5 +82,11 @@ def read_inputs(arguments: list[str], values: flags.FlagValues) -> tuple[np.ndar
 def predict(photo: np.ndarray, bundle: Bundle, values: flags.FlagValues) -> np.ndarray:
     """The photo's spectral volume [k, H, W, 4] under the flags of sampling."""
     return generate.predict_spectrum(
-        bundle, photo, seed=values.seed, num_steps=values.steps, guidance=values.guidance, method=values.method
+        bundle,
+        photo,
+        seed=values.seed,
+        num_steps=values.steps,
+        guidance=values.guidance,
+        method=values.method,
+        loop=values.loop_method if values.loop else None,
     )

@@ -3,7 +3,7 @@
 import functools
 import itertools
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from typing import Any, Literal, get_args
 
 import jax
 import jax.numpy as jnp
@@ -16,15 +16,21 @@ from gid_jax.diffusion.schedule import scaled_linear
 from gid_jax.errors import UserError
 from gid_jax.inference.bundle import Bundle
 from gid_jax.inference.photo import resize
+from gid_jax.motion import loops
 from gid_jax.motion.spectrum import at_times, from_rest, splatting_weight
 from gid_jax.progress import progress
-from gid_jax.sampling import MotionModel, classifier_free, sample_spectra
+from gid_jax.sampling import MotionModel, classifier_free, looping, sample_spectra
 from gid_jax.streams import stream_key
 
 NUM_STEPS = 50
 GUIDANCE = 0.0
 LATENT_STRIDE = 4
 CHUNK = 25  # motions computed at once
+
+Loop = Literal["closed", "latents", "network"]
+LOOPS: tuple[Loop, ...] = get_args(Loop)
+"""Ways to motion without a seam: the closed form; guidance of the clean latents; guidance through the network."""
+_GUIDED = {"latents": (20.0, 0), "network": (200.0, 2)}  # u of eq. 5, recurrences of DDIM
 
 
 def model_size(bundle: Bundle, height: int, width: int) -> tuple[int, int]:
@@ -44,14 +50,17 @@ def predict_spectrum(
     num_steps: int = NUM_STEPS,
     guidance: float = GUIDANCE,
     method: Method = "ddim",
+    loop: Loop | None = None,
 ) -> Float[np.ndarray, "k H W 4"]:
-    """A spectral volume of the picture `image` ([0, 1], any size), in pixels of the resolution `model_size`.
+    """A spectral volume of the picture `image` ([0, 1], any size), in pixels of the resolution `model_size`. With
+    `loop` its motion has no seam.
 
     Raises UserError for settings that do not work (`check_sampling`) and for a prediction that is not finite.
     """
     image = np.asarray(image, np.float32)
     image = resize(image, *model_size(bundle, *image.shape[:2]))
-    return _predict(bundle, jnp.asarray(image)[None], [seed], num_steps, guidance, method, show=True)[0]
+    volume = _predict(bundle, jnp.asarray(image)[None], [seed], num_steps, guidance, method, loop, show=True)[0]
+    return loops.close(volume) if loop == "closed" else volume
 
 
 def predict_spectra(
@@ -72,7 +81,7 @@ def predict_spectra(
     images = jnp.asarray(images, jnp.float32)
     if len(seeds) != len(images):
         raise ValueError(f"{len(images)} pictures need as many seeds, not {len(seeds)}")
-    return _predict(bundle, images, seeds, num_steps, guidance, method, show=False)
+    return _predict(bundle, images, seeds, num_steps, guidance, method, None, show=False)
 
 
 def _predict(
@@ -82,10 +91,15 @@ def _predict(
     num_steps: int,
     guidance: float,
     method: Method,
+    loop: Loop | None,
     *,
     show: bool,
 ) -> np.ndarray:
     check_sampling(bundle, num_steps=num_steps, guidance=guidance, method=method)
+    guided, recurrences = classifier_free(guidance), 0
+    if loop in _GUIDED:
+        strength, recurrences = _GUIDED[loop]
+        guided = looping(guidance, strength, through_network=loop == "network")
     model = motion_model(bundle)
     latent = (*(side // LATENT_STRIDE for side in images.shape[1:3]), bundle.latent_mean.shape[-1])
     shape = (bundle.num_frequencies, *latent)
@@ -96,7 +110,9 @@ def _predict(
         noise,
         num_steps=num_steps,
         method=method,
-        guided=classifier_free(guidance),
+        guided=guided,
+        recurrences=recurrences if method == "ddim" else 0,
+        key=stream_key(seeds[0], "recurrence", 0),
         scan=functools.partial(_scan, show),
     )
     if not jnp.isfinite(spectra).all():

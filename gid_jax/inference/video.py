@@ -1,4 +1,4 @@
-"""Frames to mp4, webm, gif or a sequence of PNGs, by the name's extension."""
+"""Frames to mp4, webm, webp, gif or a sequence of PNGs, by the name's extension."""
 
 import itertools
 import math
@@ -25,8 +25,9 @@ CODECS = {
 LOOKAHEAD = {"libx264": ("rc-lookahead", 40), "libvpx-vp9": ("lag-in-frames", 25)}  # frames, the codecs' defaults
 PIXELS_AHEAD = 36_000_000  # in them: an encoder keeps all, at 12 megapixels 40 frames take 2 GB
 LARGE = 4_000_000  # px of a frame: beyond, x264 refers to fewer others: 240 MB less at 12 megapixels
-SUFFIXES = (*CODECS, ".gif", ".png")
-LONGEST_SIDE = {".mp4": 16384, ".webm": 65536, ".gif": 65535}  # px: of x264, of VP9, of the format
+SUFFIXES = (*CODECS, ".webp", ".gif", ".png")
+LONGEST_SIDE = {".mp4": 16384, ".webm": 65536, ".webp": 16383, ".gif": 65535}  # px: of x264, of VP9, of the formats
+WEBP = {"quality": "85", "compression_level": "4"}
 LARGEST_FRAME = 2**31 // 8  # px with 128 more on each axis: what FFmpeg takes
 GIF_DELAY = 2  # hundredths of a second; browsers slow down what has less
 
@@ -81,8 +82,8 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], 
 
     mp4 is H.264, webm VP9, both 4:2:0 in BT.709 colours; an odd side repeats its last row or column. gif has one
     palette, that of the first frame, and delays in whole hundredths of a second, at least two: of more than 50 frames a
-    second some are left out. png is one file a frame, `path` a pattern such as frames/%04d.png. Raises UserError for
-    another extension, a path that cannot be written, or no frames.
+    second some are left out. gif and webp, which is lossy, repeat for ever. png is one file a frame, `path` a pattern
+    such as frames/%04d.png. Raises UserError for another extension, a path that cannot be written, or no frames.
     """
     path = Path(path)
     check_video(path)
@@ -92,6 +93,8 @@ def write_video(path: str | Path, frames: Iterable[UInt8[np.ndarray, "h w 3"]], 
     with files.written(path) as partial:
         if path.suffix.lower() == ".gif":
             _write_gif(partial, iter(frames), fps)
+        elif path.suffix.lower() == ".webp":
+            _write_webp(partial, iter(frames), fps)
         else:
             _write_encoded(partial, iter(frames), fps, *CODECS[path.suffix.lower()])
 
@@ -143,6 +146,19 @@ def _write_pngs(pattern: Path, frames: Iterator[np.ndarray]) -> None:
             count += 1
         for number in range(count):
             Path(folder, str(number)).replace(os.path.realpath(_numbered(pattern, number)))
+
+
+def _write_webp(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:
+    first = _first(path, frames)
+    with av.open(str(path), "w", format="webp", options={"loop": "0"}) as container:
+        stream = container.add_stream("libwebp_anim", rate=Fraction(fps).limit_denominator(1001), options=WEBP)
+        assert isinstance(stream, av.VideoStream)
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = "bgra"
+        for frame in itertools.chain([first], frames):
+            picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(frame), format="rgb24")
+            container.mux(stream.encode(picture.reformat(format="bgra")))
+        container.mux(stream.encode(None))
 
 
 def _write_gif(path: Path, frames: Iterator[np.ndarray], fps: float) -> None:

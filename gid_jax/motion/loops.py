@@ -19,7 +19,7 @@ def seam_loss(spectrum: Float[ArrayLike, "*b k h w 4"], period: int = PERIOD) ->
     """|F(P-1) - F(0)|_1 + |(F(P-1) - F(P-2)) - (F(1) - F(0))|_1, mean over pixels, in px at a width of 256 (PAPER.md,
     eq. 5)."""
     spectrum = jnp.asarray(spectrum, jnp.float32)
-    last, end, first, second = jnp.moveaxis(at_times(spectrum, [-2, -1, 0, 1], period), -4, 0)
+    last, end, first, second = jnp.moveaxis(at_times(spectrum, np.arange(-2.0, 2.0), period), -4, 0)
     gap = jnp.abs(end - first) + jnp.abs((end - last) - (second - first))
     return 256 / spectrum.shape[-2] * gap.sum(axis=-1).mean(axis=(-2, -1))
 
@@ -39,9 +39,11 @@ def close(spectrum: Float[ArrayLike, "k h w 4"], period: int = PERIOD) -> Float[
     """
     spectrum = np.asarray(spectrum, np.float32)
     count = len(spectrum)
+    if count < FEWEST:
+        return spectrum
     waves = np.concatenate([spectrum[1:, ..., :2], spectrum[1:, ..., 2:]]).reshape(2 * (count - 1), -1)
     moments = waves.astype(np.float64) @ waves.T.astype(np.float64) / waves.shape[1]
-    if count < FEWEST or not np.trace(moments) > 0:
+    if not np.trace(moments) > 0:
         return spectrum
     closing = _closing(moments / np.trace(moments), period)
     closed = (closing @ waves).astype(np.float32).reshape(2, count - 1, *spectrum.shape[1:3], 2)
@@ -54,11 +56,11 @@ def _closing(moments: np.ndarray, period: int) -> np.ndarray:
     power = _bands(np.diag(moments))
     weights = np.tile(power + 1e-9, 2)
     spread = period / count
-    bends = _step([0, 1], count, period) - _step([-1, 0], count, period)
-    haste = _step([0], count, period) - _step([-spread, spread], count, period).mean(axis=0, keepdims=True)
+    bends = np.diff(_step(np.arange(-1.0, 2.0), count, period), axis=0)
+    haste = [[1.0, -0.5, -0.5]] @ _step(np.asarray([0.0, -spread, spread]), count, period)
     rows = np.concatenate([bends, haste])
     gain = weights[:, None] * rows.T @ np.linalg.pinv(rows * weights @ rows.T)
-    steps = _step(np.arange(1, period + 1), count, period)
+    steps = _step(np.arange(1.0, period + 1), count, period)
 
     def solve(share: float) -> np.ndarray:
         kept = np.concatenate([np.zeros((2, 2 * count)), share * haste])
@@ -90,8 +92,7 @@ def _bands(diagonal: np.ndarray) -> np.ndarray:
     return real + imaginary
 
 
-def _step(times: ArrayLike, count: int, period: int) -> np.ndarray:
+def _step(times: Float[np.ndarray, " t"], count: int, period: int) -> np.ndarray:
     """F(t) - F(t - 1) as a matrix over the coefficients of k = 1 ... count."""
-    now, before = (synthesis_matrix(np.asarray(times) - lag, count, period, include_dc=False) for lag in (0, 1))
+    now, before = (synthesis_matrix(times - lag, count, period, include_dc=False) for lag in (0, 1))
     return now.astype(np.float64) - before
-

@@ -104,7 +104,7 @@ def test_a_bundle_is_written_through_a_link(tmp_path, bundle):
     assert (tmp_path / "link").is_symlink() and sorted(os.listdir(tmp_path)) == ["link", "real"]
 
 
-@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".gif"])
+@pytest.mark.parametrize("suffix", [".mp4", ".webm", ".webp", ".gif"])
 @pytest.mark.parametrize("folder", ["12:30", "50%d", os.fsdecode(b"\xff"), "a b\nc"])
 def test_names_of_any_kind(tmp_path, monkeypatch, suffix, folder):
     (tmp_path / folder).mkdir()
@@ -115,7 +115,7 @@ def test_names_of_any_kind(tmp_path, monkeypatch, suffix, folder):
         os.unlink(name + suffix)
 
 
-@pytest.mark.parametrize("name", ["v.mp4", "v.webm", "v.gif", "%d.png"])
+@pytest.mark.parametrize("name", ["v.mp4", "v.webm", "v.webp", "v.gif", "%d.png"])
 def test_a_full_disk_leaves_nothing_but_a_line(tmp_path, name):
     (tmp_path / "0.png").write_text("an earlier frame")
     program = (
@@ -146,6 +146,8 @@ def test_a_full_disk_leaves_nothing_but_a_line(tmp_path, name):
         ("v.mp4", 16384, 16384, False),
         ("v.webm", 16400, 32, True),
         ("v.webm", 65537, 16, False),
+        ("v.webp", 16383, 16, True),
+        ("v.webp", 16, 16384, False),
         ("v.gif", 65535, 16, True),
         ("v.gif", 65536, 16, False),
         ("%d.png", 99999, 16, True),
@@ -182,6 +184,47 @@ def test_frames_of_a_longer_video_are_told(tmp_path):
     assert [path.name for path in later_frames(pattern, 3)] == ["f999.png", "f1000.png"]
     assert later_frames(tmp_path / "v.mp4", 3) == []
     assert len(check_video(pattern, 3)) == 3
+
+
+def test_a_webp_repeats_for_ever_in_its_colours(tmp_path):
+    shown = [np.full((33, 47, 3), (200, 40, 5 * number), np.uint8) for number in range(9)]
+    write_video(tmp_path / "v.webp", shown, 24)
+    with Image.open(tmp_path / "v.webp") as webp:
+        assert webp.n_frames == 9 and webp.size == (47, 33) and webp.info["loop"] == 0
+        durations = []
+        for number in range(9):
+            webp.seek(number)
+            assert np.abs(np.asarray(webp.convert("RGB"), int) - shown[number]).max() < 6
+            durations.append(webp.info["duration"])
+    assert sum(durations) == pytest.approx(9000 / 24, abs=9)
+
+
+def test_a_loop_is_one_period(place, bundle, monkeypatch, capsys):
+    spectrum = np.zeros((3, 16, 16, 4), np.float32)
+    spectrum[1] = 9
+    asked = []
+    monkeypatch.setattr(generate, "predict_spectrum", lambda *args, **settings: asked.append(settings) or spectrum)
+    times = []
+    original = generate.render_frames
+
+    def rendered(bundle, photo, spectrum, when, magnify):
+        times.extend(when)
+        return original(bundle, photo, spectrum, when[:2], magnify)
+
+    monkeypatch.setattr(generate, "render_frames", rendered)
+    for arguments, count in ((["--fps=4"], 20), (["--fps=4", "--slow=1.99"], 40), (["--fps=4", "--frames=20"], 20)):
+        times.clear()
+        command(animate, "p.png", "--bundle=bundle", "--out=v.webp", "--loop", *arguments)
+        assert np.allclose(times, np.arange(count) * 150 / count)
+        assert asked[-1]["loop"] == "closed"
+    command(animate, "p.png", "--bundle=bundle", "--out=v.webp", "--frames=2")
+    assert asked[-1]["loop"] is None
+    capsys.readouterr()
+    for arguments, clue in ((["--frames=20"], "--frames=20: a loop"), (["--slow=1e9"], "--slow=1e+09: the loop")):
+        with pytest.raises(SystemExit) as ended:
+            command(animate, "p.png", "--bundle=bundle", "--out=w.webp", "--loop", *arguments)
+        assert ended.value.code == 2 and clue in capsys.readouterr().err
+    assert not os.path.exists("w.webp")
 
 
 def test_remarks_of_animate(place, bundle, monkeypatch, capsys):
