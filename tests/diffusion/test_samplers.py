@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from gid_jax.diffusion.guidance import classifier_free
+from gid_jax.diffusion.guidance import classifier_free, downhill
 from gid_jax.diffusion.samplers import METHODS, sample, timesteps
 from gid_jax.diffusion.schedule import scaled_linear
 
@@ -148,6 +148,45 @@ def test_eta_adds_noise_by_key():
     one = sample(in_jax, noise, scaled_linear(), 5, eta=1.0, key=jax.random.key(1))
     other = sample(in_jax, noise, scaled_linear(), 5, eta=1.0, key=jax.random.key(2))
     assert np.abs(np.asarray(one - other)).max() > 0.1
+
+
+def test_recurrences_start_each_step_anew_and_keep_the_distribution():
+    schedule = scaled_linear()
+    noise = jax.random.normal(jax.random.key(0), (64, 4, 4, 4))
+    sigma = jnp.asarray(np.sqrt(1 - schedule.alphas_cumprod), jnp.float32)
+    calls = []
+
+    def of_standard_normal(z, t):
+        calls.append(t)
+        return sigma[t] * z
+
+    def by_hand(step, carry, inputs):
+        for row in zip(*jax.tree.leaves(inputs), strict=True):
+            carry, _ = step(carry, jax.tree.unflatten(jax.tree.structure(inputs), map(jnp.asarray, row)))
+        return carry, None
+
+    once = sample(of_standard_normal, noise, schedule, 50, scan=by_hand)
+    again = sample(of_standard_normal, noise, schedule, 50, recurrences=2, key=jax.random.key(1), scan=by_hand)
+    assert len(calls) == 50 + 150
+    assert np.corrcoef(np.ravel(once), np.ravel(again))[0, 1] < 0.5
+    assert float(again.std()) == pytest.approx(1, abs=0.1)
+    with pytest.raises(ValueError, match="key"):
+        sample(of_standard_normal, noise, schedule, 5, recurrences=1)
+    with pytest.raises(ValueError, match="dpmpp_2m"):
+        sample(of_standard_normal, noise, schedule, 5, method="dpmpp_2m", recurrences=1, key=jax.random.key(1))
+
+
+@pytest.mark.parametrize("through_network", [False, True])
+def test_downhill_adds_the_slope_of_a_loss_of_the_clean_latents(through_network):
+    schedule, z, t = scaled_linear(), jax.random.normal(jax.random.key(0), SHAPE), jnp.int32(300)
+    denoise = lambda z, t: 0.3 * z  # noqa: E731
+    guided = downhill(denoise, lambda clean: jnp.sum(clean**2), schedule, 2.0, through_network)(z, t)
+    signal, sigma = (float(x) for x in schedule.coefficients(t, 0))
+    clean = (1 - 0.3 * sigma) / signal * z
+    by_z = (1 - 0.3 * sigma if through_network else 1) / signal
+    np.testing.assert_allclose(guided, 0.3 * z + 2 * sigma * 2 * clean * by_z, rtol=1e-4)
+    broken = downhill(denoise, lambda clean: jnp.sqrt(jnp.sum(0 * clean)), schedule, 2.0, through_network)(z, t)
+    np.testing.assert_allclose(broken, 0.3 * z, rtol=1e-6)
 
 
 def test_guidance_formula():

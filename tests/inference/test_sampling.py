@@ -9,6 +9,7 @@ import pytest
 
 from gid_jax import sampling
 from gid_jax.inference.generate import motion_model
+from gid_jax.motion.loops import seam_loss
 from gid_jax.motion.spectrum import mean_magnitude
 
 STEPS = {"num_steps": 2, "method": "ddim"}
@@ -42,7 +43,7 @@ def calm(motion):
 
 def step_by_step(step, carry, inputs):
     for row in zip(*jax.tree.leaves(inputs), strict=True):
-        carry, _ = step(carry, jax.tree.unflatten(jax.tree.structure(inputs), row))
+        carry, _ = step(carry, jax.tree.unflatten(jax.tree.structure(inputs), map(jnp.asarray, row)))
     return carry, None
 
 
@@ -71,3 +72,11 @@ def test_whitening_may_be_of_each_frequency(model, given):
     expected = model.scales.reshape(3, 1, 1, 1) * values * np.abs(values)
     for picture in found:
         np.testing.assert_allclose(picture, expected, rtol=1e-3, atol=1e-3 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("through_network", [False, True])
+def test_guidance_to_a_loop_lowers_the_seam(model, given, through_network):
+    free = sampling.sample_spectra(model, *given, **STEPS, guided=sampling.classifier_free(0.0))
+    looping = sampling.looping(0.0, 30.0, through_network)
+    guided = sampling.sample_spectra(model, *given, **STEPS, guided=looping, scan=step_by_step)
+    assert np.all(np.asarray(seam_loss(guided)) < np.asarray(seam_loss(free)))
