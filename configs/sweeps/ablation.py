@@ -17,11 +17,12 @@ launch/table2.sh runs them at demo scale, as far as the document; docs/sweeps.md
 """
 
 from collections.abc import Iterator
+from typing import Any
 
 from configs import renderer
 from configs.sweeps import Point
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "full": {"num_frequencies": 16},
     "k4": {"num_frequencies": 4},
     "k8": {"num_frequencies": 8},
