@@ -109,7 +109,8 @@ class Counter:
 
 def of_pair(preset: Preset, tpu: bool, height: int, width: int) -> Cost:
     pictures = jnp.zeros((1, height, width, 3))
-    program = jax.make_jaxpr(functools.partial(coarse_to_fine._estimate, preset=preset))(pictures[0], pictures)
+    warps = jnp.int32(preset.warps)
+    program = jax.make_jaxpr(functools.partial(coarse_to_fine._estimate, preset=preset))(pictures[0], warps, pictures)
     counter = Counter(preset, len(pyramid.level_sizes(height, width, preset.ratio, preset.smallest)), tpu)
     counter.walk(program.jaxpr)
     return counter.cost
@@ -119,7 +120,8 @@ def memory(preset: Preset) -> float:
     """GiB of HBM of one program on a batch: the compiler's buffers, compiled for this machine."""
     source = jax.ShapeDtypeStruct((FLAGS.height, FLAGS.width, 3), jnp.float32)
     targets = jax.ShapeDtypeStruct((FLAGS.batch, *source.shape), jnp.float32)
-    used = coarse_to_fine._estimate.lower(source, targets, preset=preset).compile().memory_analysis()
+    warps = jax.ShapeDtypeStruct((), jnp.int32)
+    used = coarse_to_fine._estimate.lower(source, warps, targets, preset=preset).compile().memory_analysis()
     return (used.temp_size_in_bytes + used.argument_size_in_bytes + used.output_size_in_bytes) / 2**30
 
 
