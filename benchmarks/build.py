@@ -38,12 +38,8 @@ MACHINES = {  # cores, assumed US dollars an hour on demand, assumed speed of a 
 CHIPS = {"v5litepod-1 at 150 pairs/s": (150, 1.2)}  # assumed pairs a second, assumed dollars an hour
 
 
-def build(root: Path, starts: int) -> tuple[dict, float, float]:
-    """The report; GiB that the build and its largest decoder have had in memory at most; processor time in s."""
-    command = [sys.executable, "-m", "data_pipeline.build", f"--videos={FLAGS.videos}", f"--data_dir={root}"]
-    command += ["--loops=*_loop*", f"--config=configs/data.py:{FLAGS.preset}"]
-    command += [f"--config.flow_preset={FLAGS.flow}", f"--config.max_starts={starts}"]
-    began = processor_time()
+def watched(command: list[str]) -> float:
+    """Runs it. GiB that it and the largest of its children have had in memory at most."""
     peaks: dict[int, int] = {}
     with subprocess.Popen(command) as process:
         while process.poll() is None:
@@ -55,7 +51,16 @@ def build(root: Path, starts: int) -> tuple[dict, float, float]:
             time.sleep(0.2)
     if process.returncode:
         raise UserError("--videos: the build failed; see above")
-    gibibytes = (peaks.pop(process.pid) + max(peaks.values(), default=0)) / 2**20
+    return (peaks.pop(process.pid) + max(peaks.values(), default=0)) / 2**20
+
+
+def build(root: Path, starts: int) -> tuple[dict, float, float]:
+    """The report; GiB that the build and its largest decoder have had in memory at most; processor time in s."""
+    command = [sys.executable, "-m", "data_pipeline.build", f"--videos={FLAGS.videos}", f"--data_dir={root}"]
+    command += ["--loops=*_loop*", f"--config=configs/data.py:{FLAGS.preset}"]
+    command += [f"--config.flow_preset={FLAGS.flow}", f"--config.max_starts={starts}"]
+    began = processor_time()
+    gibibytes = watched(command)
     return json.loads((root / "build_report.json").read_text()), gibibytes, processor_time() - began
 
 

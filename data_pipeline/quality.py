@@ -56,6 +56,7 @@ def find_starts(
         return [], {0: f"too short: {timeline.duration:.2f} s, a clip needs {need:.2f} s"}
     period = total if loop else None
     fades, cuts = ({}, {}) if shots else (_fades(timeline, config.filters), _cuts(timeline, config.filters, loop))
+    fresh = _fresh(timeline, config.filters)
     whole = loop or (keep and not shots)
     good: list[int] = []
     reasons: dict[int, str] = {}
@@ -63,7 +64,7 @@ def find_starts(
         candidates = _candidates(first, end, total, loop, config)
         found = {
             start: _event(timeline, start, config, period, fades)  # to black: the same frames from then on
-            or _repetition(timeline, start, config, period)
+            or _repetition(fresh & _inside(timeline, start, config, period), config, period)
             or _event(timeline, start, config, period, cuts)
             for start in candidates
         }
@@ -102,12 +103,20 @@ def _inside(timeline: Timeline, start: int, config: ConfigDict, period: int | No
     return (frames > start - 0.5) & (frames < start + config.num_frames - 0.5)
 
 
-def _repetition(timeline: Timeline, start: int, config: ConfigDict, period: int | None) -> str | None:
-    """Judged on source frames, before resampling: a video at 60 fps that shows each picture twice is fine."""
-    differences, filters = np.asarray(timeline.differences), config.filters
+def _fresh(timeline: Timeline, filters: ConfigDict) -> np.ndarray:
+    """Which source frames show something else than the one before, bool [frames]."""
+    differences = np.asarray(timeline.differences)
     fresh = differences >= np.maximum(filters.duplicate_difference, filters.duplicate_ratio * around(differences))
     fresh[0] = True
-    count = int(np.sum(fresh & _inside(timeline, start, config, period)))
+    return fresh
+
+
+def _repetition(different: np.ndarray, config: ConfigDict, period: int | None) -> str | None:
+    """Judged on source frames, before resampling: a video at 60 fps that shows each picture twice is fine.
+
+    `different` are those of a clip that are fresh, bool [frames].
+    """
+    filters, count = config.filters, int(np.sum(different))
     need = int(filters.min_distinct_frames * config.num_frames)
     if period is not None:
         need = min(need, int(filters.min_distinct_frames * period))
