@@ -1,11 +1,9 @@
-"""Videos -> the finished data set: what goes in, which split, the report, and the one rename that makes it visible."""
+"""Videos -> the finished data set: what goes in, which split, and the one rename that makes it visible."""
 
 import collections
 import contextlib
 import dataclasses
-import functools
 import json
-import re
 import shutil
 import threading
 import time
@@ -17,7 +15,7 @@ import tensorflow_datasets as tfds
 from apache_beam.options.pipeline_options import PipelineOptions
 from ml_collections import ConfigDict
 
-from data_pipeline import contact_sheet, copies, failures, pipeline, quality
+from data_pipeline import build_report, copies, failures, pipeline, quality
 from data_pipeline.examples import Clip, ExampleStore, open_clip
 from data_pipeline.gid_motion.gid_motion_dataset_builder import Builder, GidMotionConfig
 from data_pipeline.shots import check_shots, read_shots
@@ -31,8 +29,6 @@ from gid_jax.lock import locked
 from gid_jax.progress import progress
 
 INPUTS_NAME = "inputs.json"  # in the finished set: what it was made of
-REPORT_NAME = "build_report.json"
-SHEET_NAME = "contact_sheet.html"
 
 
 def build(
@@ -119,10 +115,10 @@ def _build(
             counters |= pipeline.keep_clips(references, spec, options)
     counters |= _count_rejections(report) | {f"files left out: {why}": count for why, count in left_out.items()}
     seconds = {"examples": round(time.monotonic() - began, 1)}
-    _write_report(root, config, name, report, paths, seconds, counters)
-    _write_sheet(root, config, store, clips, report)
+    build_report.write(root, config, name, report, paths, seconds, counters)
+    build_report.write_sheet(root, config, store, clips, report)
     if not accepted:
-        raise UserError(f"{videos}: no clip is fit for training; the reasons are in {root / REPORT_NAME}")
+        raise UserError(f"{videos}: no clip is fit for training; the reasons are in {root / build_report.REPORT_NAME}")
 
     staging = root / ".cache" / "staging"
     shutil.rmtree(staging, ignore_errors=True)
@@ -135,7 +131,7 @@ def _build(
     shutil.rmtree(staging, ignore_errors=True)
     seconds["total"] = round(time.monotonic() - began, 1)
     counters["examples written"] = sum(map(len, paths.values()))
-    _write_report(root, config, name, report, paths, seconds, counters)
+    build_report.write(root, config, name, report, paths, seconds, counters)
     print("; ".join(f"{name}: {count}" for name, count in sorted(counters.items())))
     return final
 
@@ -370,66 +366,6 @@ def _describe_inputs(clips: Sequence[Clip], config: ConfigDict, holdout: str | N
 
     videos = {clip.digest: describe(clip) for clip in clips}
     return {"config": json.loads(config.to_json()), "holdout": holdout is not None, "videos": videos}
-
-
-def _write_report(
-    root: Path,
-    config: ConfigDict,
-    name: str,
-    report: dict[str, Any],
-    paths: dict[str, list[str]],
-    seconds: dict[str, float],
-    counters: pipeline.Counters,
-) -> None:
-    content = {
-        "data_set": f"gid_motion/{name}/{Builder.VERSION}",
-        "settings": json.loads(config.to_json()),
-        "examples": {split: len(members) for split, members in paths.items()},
-        "bytes_per_example": [round(Path(path).stat().st_size) for members in paths.values() for path in members],
-        "seconds": seconds,
-        "counters": dict(sorted(counters.items())),
-        "videos": list(report.values()),
-    }
-    temporary = root / (REPORT_NAME + ".tmp")
-    temporary.write_text(json.dumps(content, indent=2) + "\n")
-    temporary.replace(root / REPORT_NAME)
-
-
-def _write_sheet(
-    root: Path, config: ConfigDict, store: ExampleStore, clips: Sequence[Clip], report: dict[str, dict[str, Any]]
-) -> None:
-    by_path = {clip.path: clip for clip in clips}
-    rows = [row for path, entry in report.items() for row in _sheet_rows(store, by_path.get(path), entry)]
-    frequencies = [k * config.fps / config.num_frames for k in range(config.num_frequencies)]
-    contact_sheet.write(root / SHEET_NAME, f"Clips of {root.name}", rows, frequencies)
-
-
-def _sheet_rows(store: ExampleStore, clip: Clip | None, entry: dict[str, Any]) -> Iterator[contact_sheet.Row]:
-    """A row for each example; one for all starts of a video that were rejected without flow for one kind of reason."""
-    name = Path(entry["path"]).name
-    if clip is None or not entry["accepted"] + entry["rejected"]:
-        strip = functools.partial(store.strip, clip, 0) if clip else None
-        yield contact_sheet.Row(name, None, pipeline.reason_kind(entry["reason"]), entry["reason"], strip=strip)
-        return
-    unseen = collections.defaultdict(list)
-    for verdict in entry["accepted"] + entry["rejected"]:
-        start, reason = verdict["start"], verdict.get("reason", "")
-        kind = pipeline.reason_kind(reason) if reason else contact_sheet.ACCEPTED
-        overruled = entry.get("overruled", {}).get(start, "")
-        note = f"kept in spite of {overruled}" if overruled and not reason else reason
-        if store.is_made(clip, start):
-            strip = functools.partial(store.strip, clip, start)
-            where = functools.partial(store.where, clip, start, pipeline.reason_kind(reason or overruled))
-            power = store.summary(clip, start)["power"]
-            yield contact_sheet.Row(name, start, kind, note, power, strip, where=where if note else None)
-        else:
-            unseen[kind].append(verdict)
-    for kind, verdicts in unseen.items():
-        start, reason = verdicts[0]["start"], verdicts[0]["reason"]
-        strip = functools.partial(store.strip, clip, start)
-        at = re.search(r" at (\d+\.\d+) s ", reason)
-        when = float(at[1]) / store.timeline(clip).duration if at else None
-        yield contact_sheet.Row(name, start, kind, reason, strip=strip, clips=len(verdicts), when=when)
 
 
 def _read_json(path: Path) -> Any:
